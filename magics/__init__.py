@@ -1,0 +1,52 @@
+"""The magics: ``%px``, ``%%px``, ``%autopx``, ``%pxresult``, ``%result``, ``%pxconfig`` (features MG; seeds 001 and 002).
+
+``%load_ext pxkernel`` registers them. They act on the view that was activated last, and say how to get one if there is
+none. Installed as ``pxkernel.magics``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython import get_ipython
+
+from ..client.view import DirectView
+from ..errors import ClusterError, show_remote_errors
+from .parallel import ParallelMagics
+
+#: The magics of each suffix, per shell.
+_registered: dict[str, ParallelMagics] = {}
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Called by IPython: register the magics, without a view."""
+    show_remote_errors(shell)
+    _magics(shell, "")
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Called by IPython: take the magics away again."""
+    for magics in _registered.values():
+        magics.unregister()
+    _registered.clear()
+
+
+def activate(view: DirectView, suffix: str = "") -> None:
+    """Called by ``view.activate``: have the magics of ``suffix`` use ``view``.
+
+    Raises
+    ------
+    ClusterError
+        This is not IPython.
+    """
+    shell = get_ipython()  # type: ignore[no-untyped-call]
+    if shell is None:
+        raise ClusterError("The magics (%px, etc.) only work within IPython.")
+    _magics(shell, suffix).view = view
+
+
+def _magics(shell: Any, suffix: str) -> ParallelMagics:
+    if suffix not in _registered:
+        _registered[suffix] = magics = ParallelMagics(shell, suffix)
+        magics.register()
+    return _registered[suffix]

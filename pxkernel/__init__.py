@@ -1,0 +1,79 @@
+"""pxkernel: many Jupyter kernels driven from one notebook.
+
+>>> import pxkernel as px
+>>> with px.Cluster(n=4) as rc:                     # doctest: +SKIP
+...     rc[:].map_sync(lambda x: x**10, range(32))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+#: Every public name and its module. They are imported when they are first used: the engines and the controller import
+#: this package too, and need few of them.
+_PUBLIC = {
+    "AsyncMapResult": "client.asyncresult",
+    "AsyncResult": "client.asyncresult",
+    "Client": "client.client",
+    "Cluster": "cluster",
+    "ClusterError": "errors",
+    "CompositeError": "errors",
+    "DirectView": "client.view",
+    "EngineError": "errors",
+    "ExecuteReply": "client.records",
+    "Metadata": "client.records",
+    "NoEnginesRegistered": "errors",
+    "ProtocolError": "errors",
+    "PxkernelError": "errors",
+    "RemoteError": "errors",
+    "TaskAborted": "errors",
+    "TimeoutError": "errors",
+}
+
+__all__ = sorted(_PUBLIC)
+
+if TYPE_CHECKING:
+    from .client.asyncresult import AsyncMapResult, AsyncResult
+    from .client.client import Client
+    from .client.records import ExecuteReply, Metadata
+    from .client.view import DirectView
+    from .cluster import Cluster
+    from .errors import (
+        ClusterError,
+        CompositeError,
+        EngineError,
+        NoEnginesRegistered,
+        ProtocolError,
+        PxkernelError,
+        RemoteError,
+        TaskAborted,
+        TimeoutError,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = globals()[name] = getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Called by ``%load_ext pxkernel``: the magics."""
+    from .magics import load_ipython_extension as load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Called by ``%unload_ext pxkernel``."""
+    from .magics import unload_ipython_extension as unload
+
+    unload(shell)

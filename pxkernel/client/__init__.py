@@ -1,0 +1,9 @@
+"""What a user's process does: connect, submit, wait.
+
+- ``connection``  one background thread with the one socket
+- ``client``      Client: the engines of a cluster, indexed like a list
+- ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
+- ``asyncresult`` AsyncResult: the future of a call on several engines
+- ``records``     what is known of one call on one engine: Metadata, ExecuteReply
+- ``outputs``     showing what engines print and display, labelled with the engine
+"""

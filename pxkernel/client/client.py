@@ -1,0 +1,462 @@
+"""Client: the engines of a cluster, indexed like a list."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from IPython import get_ipython
+
+from ..errors import EngineError, NoEnginesRegistered, show_remote_errors
+from ..protocol import clusterfile
+from ..protocol import messages as m
+from .asyncresult import AsyncResult
+from .connection import Connection
+from .records import Part
+from .view import DirectView
+
+if TYPE_CHECKING:
+    from ..cluster import Cluster
+
+Targets = int | str | slice | Iterable[int] | None
+#: One payload and the engines that it is for.
+Call = tuple[Sequence[Any], Sequence[int]]
+
+
+class Client:
+    """A connection to a cluster (features RC).
+
+    ``rc[0]`` is a view of one engine, ``rc[:]``, ``rc[1:3]`` and ``rc[0, 2]`` are views of several.
+
+    Parameters
+    ----------
+    connection_info
+        The cluster: a cluster id or the path of its cluster file. None: what ``PXKERNEL_CLUSTER`` names, the default
+        cluster, or the only running one.
+    timeout
+        Seconds that the controller may take to answer.
+    cluster
+        The Cluster that this client belongs to, if it was made by one.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such cluster.
+    ClusterError
+        The cluster file is stale or is none, or several clusters run and none is named.
+    TimeoutError
+        The controller does not answer.
+    """
+
+    def __init__(
+        self,
+        connection_info: str | os.PathLike[str] | None = None,
+        *,
+        timeout: float = 10.0,
+        cluster: Cluster | None = None,
+    ):
+        file = clusterfile.find(connection_info)
+        self.cluster = cluster
+        #: Whether views that are made from now on block.
+        self.block = False
+        #: The ids of all calls, in the order of submission.
+        self.history: list[str] = []
+        self.directory = file.directory
+        self._session = uuid.uuid4().hex[:12]
+        self._numbers = count()
+        self._engines: dict[int, dict[str, Any]] = {}
+        self._left: dict[int, str] = {}
+        self._lost: str | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        #: What is not finished, or whose output is not complete, by task id.
+        self._pending: dict[str, tuple[AsyncResult, Part]] = {}
+        self._known: WeakValueDictionary[str, AsyncResult] = WeakValueDictionary()
+        self._answers: dict[int, Future[Any]] = {}
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            m.Results: self._on_results,
+            m.Outputs: self._on_outputs,
+            m.Settled: self._on_settled,
+            m.EnginesChanged: self._on_engines,
+            m.Answer: self._on_answer,
+        }
+        self._connection = Connection(file, self._session, self._on_message, self._on_lost)
+        welcome = self._connection.open(timeout)
+        self._requested: int = welcome.info["requested"]
+        with self._changed:
+            # What changed since the welcome has been told to the handlers already.
+            for engine in welcome.engines:
+                if engine["id"] not in self._left:
+                    self._engines.setdefault(engine["id"], engine)
+            for engine_id, reason in welcome.info["failures"]:
+                self._left.setdefault(engine_id, reason)
+        if (shell := get_ipython()) is not None:  # type: ignore[no-untyped-call]
+            show_remote_errors(shell)
+
+    def __repr__(self) -> str:
+        return f"<Client: {len(self.ids)} engines of {self.directory}>"
+
+    # -- engines ------------------------------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the engines that are ready, sorted; a new list each time."""
+        return sorted(self._engines)
+
+    def __len__(self) -> int:
+        return len(self._engines)
+
+    def __iter__(self) -> Iterator[DirectView]:
+        return (self[engine] for engine in self.ids)
+
+    def __getitem__(self, key: int | slice | Iterable[int]) -> DirectView:
+        """A view: of one engine for an int, else of several, as they are now (features RC-06 to RC-08).
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        NoEnginesRegistered
+            ``rc[:]`` and there is no engine at all.
+        """
+        if not isinstance(key, int | slice | tuple | list | range):
+            raise TypeError(f"key by int/slice/iterable of ints only, not {type(key)}")
+        targets, single = self.resolve(key)
+        return DirectView(self, targets[0] if single else targets, block=self.block)
+
+    def direct_view(self, targets: Targets = "all") -> DirectView:
+        """A view of ``targets``; "all" means the engines that there are at each call."""
+        if targets != "all":
+            ids, single = self.resolve(targets)
+            targets = ids[0] if single else ids
+        return DirectView(self, targets, block=self.block)
+
+    def resolve(self, targets: Targets) -> tuple[list[int], bool]:
+        """The engine ids that ``targets`` means now, and whether results come bare instead of in a list.
+
+        Raises
+        ------
+        IndexError
+            An engine does not exist.
+        TypeError
+            ``targets`` is nothing that can mean engines.
+        NoEnginesRegistered
+            It means all engines and there are none.
+        """
+        ids = self.ids
+        if isinstance(targets, bool):
+            raise TypeError("targets are engine ids, not booleans")
+        if isinstance(targets, int):
+            return [self._existing(ids[targets] if -len(ids) <= targets < 0 else targets)], True
+        if targets is None or (isinstance(targets, str) and targets == "all"):
+            targets = slice(None)
+        if isinstance(targets, str):
+            raise TypeError(f"{targets!r} not valid str target, must be 'all'")
+        if isinstance(targets, slice):
+            if not ids:
+                self._check()
+                raise NoEnginesRegistered(
+                    "This operation requires engines. Try client.wait_for_engines(n) to wait for engines to register."
+                )
+            return ids[targets], False
+        try:
+            wanted = list(targets)
+        except TypeError:
+            raise TypeError(f"targets must be an engine id, a slice, a list of ids or 'all', not {targets!r}") from None
+        return [self._existing(engine) for engine in wanted], False
+
+    def _existing(self, engine: int) -> int:
+        if engine in self._engines:
+            return engine
+        self._check()
+        why = f": engine {engine} {self._left[engine]}" if engine in self._left else f"; there are {self.ids}"
+        raise IndexError(f"No such engine: {engine}{why}")
+
+    def wait_for_engines(self, n: int | None = None, *, timeout: float = 60.0) -> None:
+        """Wait until ``n`` engines are ready.
+
+        Parameters
+        ----------
+        n
+            How many; None: as many as the cluster has started.
+        timeout
+            Seconds.
+
+        Raises
+        ------
+        TimeoutError
+            They are not ready in time; the text says how many are.
+        EngineError
+            Engines that were started have died, so that there cannot be ``n``; the text is what they printed.
+        """
+        wanted = self._requested if n is None else n
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while len(self._engines) < wanted:
+                self._check()
+                if self._requested >= wanted > self._requested - len(self._left):
+                    reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self._left.items()))
+                    raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(
+                        f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {len(self._engines)}"
+                    )
+                self._changed.wait(left)
+
+    def engine_info(self, engine: int) -> dict[str, Any]:
+        """What is known of an engine: id, uuid, pid, connection_file, tasks (has the extension), adopted."""
+        return dict(self._engines[self._existing(engine)])
+
+    def connection_file(self, engine: int) -> Path:
+        """The connection file of an engine's kernel, for ``jupyter console --existing <file>``."""
+        return Path(self._engines[self._existing(engine)]["connection_file"])
+
+    # -- work ---------------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        kind: str,
+        calls: Sequence[Call],
+        make: Callable[[Client, list[Part]], Any],
+        *,
+        method: str = "apply",
+        options: dict[str, Any] | None = None,
+        code: str = "",
+        sizes: Sequence[int] | None = None,
+        label: str | None = None,
+    ) -> Any:
+        """Send calls to engines; the views use it.
+
+        Parameters
+        ----------
+        kind
+            "apply", "map", "execute" or "cell".
+        calls
+            Each a payload and the ids of the engines that it is for.
+        make
+            Makes the AsyncResult from this client and one Part for each engine of each call.
+        method
+            What errors are labelled with, "apply" or "execute".
+        sizes
+            Items in each call, for maps.
+        """
+        self._check()
+        now = time.time()
+        parts: list[Part] = []
+        message_calls: list[list[Any]] = []
+        for index, (_, engines) in enumerate(calls):
+            targets = []
+            for engine in engines:
+                task = f"{self._session}:{next(self._numbers)}"
+                uuid_ = self._engines.get(engine, {}).get("uuid", "")
+                part = Part(task, engine, uuid_, method, code, sizes[index] if sizes else 1, now)
+                part.label = label
+                parts.append(part)
+                targets.append([task, engine])
+            message_calls.append([kind, options or {}, targets])
+        result = make(self, parts)
+        for part in parts:
+            self._pending[part.msg_id] = (result, part)
+            self._known[part.msg_id] = result
+            self.history.append(part.msg_id)
+        if parts:
+            self._connection.send(m.Submit(message_calls, tuple(payload for payload, _ in calls)))
+            if self._lost is not None:
+                # It was lost after the check above, and what was registered since has not been told.
+                self._fail_pending(self._lost)
+        return result
+
+    def namespace(self) -> dict[str, Any]:
+        """The user's namespace of this process."""
+        return sys.modules["__main__"].__dict__
+
+    def abort(self, jobs: Any = None) -> None:
+        """Take back what has not started of ``jobs`` (as in ``wait``): it fails with TaskAborted."""
+        self._connection.send(m.Abort(self._ids_of(jobs)))
+
+    def interrupt(self, jobs: Any = None) -> None:
+        """Interrupt what runs of ``jobs`` (as in ``wait``), which fails with KeyboardInterrupt, and abort the rest."""
+        self._connection.send(m.Interrupt(self._ids_of(jobs)))
+
+    @property
+    def outstanding(self) -> set[str]:
+        """The ids of the calls that have no result yet."""
+        return {task for task, (_, part) in list(self._pending.items()) if not part.done}
+
+    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
+        """Wait for calls.
+
+        Parameters
+        ----------
+        jobs
+            An AsyncResult or any Future, a message id, an index into ``history``, or an iterable of these. None: all
+            that are outstanding.
+        timeout
+            Seconds; None or negative: as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether all are done. Remote errors are not raised.
+
+        Raises
+        ------
+        KeyError, IndexError, TypeError
+            A message id is unknown, an index is out of range, a job is none of the above.
+        """
+        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        for job in self._jobs(jobs):
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if isinstance(job, AsyncResult):
+                if not job.wait(left):
+                    return False
+            else:
+                try:
+                    job.exception(left)
+                except TimeoutError:
+                    if not job.done():
+                        return False
+        return True
+
+    def _jobs(self, jobs: Any) -> list[Future[Any]]:
+        if jobs is None:
+            return list({id(result): result for result, part in list(self._pending.values()) if not part.done}.values())
+        if isinstance(jobs, Future | str | int):
+            jobs = [jobs]
+        return [job for job in map(self._job, jobs) if job is not None]
+
+    def _job(self, job: Any) -> Future[Any] | None:
+        if isinstance(job, Future):
+            return job
+        if isinstance(job, int):
+            job = self.history[job]
+        if not isinstance(job, str):
+            raise TypeError(f"expected an AsyncResult, a Future, a message id or an index, got {job!r}")
+        if job in self._known:
+            return self._known[job]
+        if job in self.history:
+            return None  # done, and nobody holds its result any more
+        raise KeyError(f"no such message: {job}")
+
+    def _ids_of(self, jobs: Any) -> list[str]:
+        return [msg_id for job in self._jobs(jobs) if isinstance(job, AsyncResult) for msg_id in job.msg_ids]
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def ask(self, topic: str, timeout: float = 30.0, **arguments: Any) -> Any:
+        """Ask the controller; ``Cluster`` uses it.
+
+        Raises
+        ------
+        EngineError
+            The controller has ended, or does not know the answer.
+        TimeoutError
+            It did not answer within ``timeout`` seconds.
+        """
+        self._check()
+        number = next(self._numbers)
+        answer: Future[Any] = Future()
+        self._answers[number] = answer
+        self._connection.send(m.Ask(number, topic, arguments))
+        try:
+            return answer.result(timeout)
+        except TimeoutError:
+            raise TimeoutError(f"the controller did not answer {topic!r} in {timeout:g} seconds") from None
+        finally:
+            del self._answers[number]
+
+    def close(self) -> None:
+        """Disconnect; idempotent. The cluster goes on, calls that are under way have no reader any more."""
+        if not self._closed:
+            self._closed = True
+            self._connection.close()
+            self._on_lost("the client was closed")
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise RuntimeError("Client cannot be used after it has been closed")
+        if self._lost is not None:
+            raise EngineError(f"there is no cluster any more: {self._lost}")
+
+    # -- in the I/O thread --------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: m.Message) -> None:
+        self._handlers[type(message)](message)
+
+    def _on_results(self, message: m.Results) -> None:
+        for (task, record), frames in zip(message.results, message.payloads, strict=True):
+            entry = self._pending.get(task)
+            if entry is not None and not entry[1].done:
+                result, part = entry
+                if part.settled:
+                    del self._pending[task]
+                result._finish_part(part, record, frames)
+
+    def _on_outputs(self, message: m.Outputs) -> None:
+        for (task, msg_type), payload in zip(message.outputs, message.payloads, strict=True):
+            if (entry := self._pending.get(task)) is not None:
+                entry[0]._add_output(entry[1], msg_type, payload)
+
+    def _on_settled(self, message: m.Settled) -> None:
+        for task, dropped in message.tasks:
+            if (entry := self._pending.get(task)) is not None:
+                result, part = entry
+                if part.done:
+                    del self._pending[task]
+                result._settle_part(part, dropped)
+
+    def _on_engines(self, message: m.EnginesChanged) -> None:
+        with self._changed:
+            for engine in message.joined:
+                self._engines[engine["id"]] = engine
+            for engine_id, reason in message.left:
+                self._engines.pop(engine_id, None)
+                self._left[engine_id] = reason
+            self._changed.notify_all()
+
+    def _on_answer(self, message: m.Answer) -> None:
+        answer = self._answers.get(message.number)
+        if answer is None or answer.done():
+            return
+        if message.error is None:
+            answer.set_result(message.value)
+        else:
+            answer.set_exception(EngineError(message.error))
+
+    def _on_lost(self, reason: str) -> None:
+        with self._changed:
+            self._lost = reason
+            for engine in self._engines:
+                self._left[engine] = f"is gone: {reason}"
+            self._engines.clear()
+            self._changed.notify_all()
+        self._fail_pending(reason)
+        for answer in list(self._answers.values()):
+            if not answer.done():
+                answer.set_exception(EngineError(reason))
+
+    def _fail_pending(self, reason: str) -> None:
+        for task in list(self._pending):
+            entry = self._pending.pop(task, None)
+            if entry is None:
+                continue
+            result, part = entry
+            if not part.done:
+                result._finish_part(part, {"status": "died", "reason": reason}, ())
+            result._settle_part(part, 0)

@@ -1,0 +1,200 @@
+"""The connection to a controller: one socket in one background thread.
+
+Calls are made in any thread: they put a message on a queue and wake the I/O thread. What arrives is given to the handler
+in the I/O thread, which therefore must neither block nor run users' code.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from ..errors import ClusterError, ProtocolError
+from ..protocol.clusterfile import ClusterFile
+from ..protocol.credit import LIMIT, Credit
+from ..protocol.messages import Ack, Hello, Leave, Message, Outputs, Refused, Results, Submit, Welcome
+from ..protocol.wire import Codec, size
+
+#: A message carries at most so many calls.
+BATCH = 256
+
+
+class Connection:
+    """One client's connection.
+
+    Parameters
+    ----------
+    cluster
+        Where the controller listens.
+    session
+        The name of this client, the first part of its task ids.
+    on_message
+        Called in the I/O thread with every message that arrives.
+    on_lost
+        Called once, in the I/O thread, with the reason, when the controller is gone.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterFile,
+        session: str,
+        on_message: Callable[[Message], None],
+        on_lost: Callable[[str], None],
+    ):
+        self._cluster = cluster
+        self._session = session
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._codec = Codec(bytes.fromhex(cluster.key))
+        self._outgoing: deque[Message] = deque()
+        #: Submissions without credit.
+        self._held: deque[Submit] = deque()
+        self._credit = Credit()
+        #: Bytes received and not yet acknowledged.
+        self._unacknowledged = 0
+        self._woken = False
+        self._closing = False
+        self._lost = False
+        self._pid = os.getpid()
+
+    def open(self, timeout: float) -> Welcome:
+        """Connect and wait for the controller's answer.
+
+        Raises
+        ------
+        TimeoutError
+            It did not answer within ``timeout`` seconds.
+        ClusterError
+            It refused.
+        """
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
+        self._socket.set_hwm(0)
+        self._socket.linger = 1000
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._socket.connect(self._cluster.address)
+        self._socket.send_multipart(self._codec.encode(Hello("client", self._session, os.getpid(), None, {})))
+        answer = self._codec.decode(self._socket.recv_multipart()) if self._socket.poll(int(timeout * 1000)) else None
+        if not isinstance(answer, Welcome):
+            self._destroy()
+            if answer is None:
+                raise TimeoutError(f"the controller of {self._cluster.path} did not answer in {timeout:g} s")
+            raise ClusterError(f"the controller refuses: {getattr(answer, 'reason', answer)}")
+        self._wake_read, self._wake_write = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="pxkernel-client", daemon=True)
+        self._thread.start()
+        return answer
+
+    def send(self, message: Message) -> None:
+        """Send a message; submissions wait here while the controller has no room for them."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("a Client cannot be used in a forked process: make a new one there")
+        self._outgoing.append(message)
+        if not self._woken:
+            self._woken = True
+            os.write(self._wake_write, b"\0")
+
+    def close(self) -> None:
+        """Leave the cluster; idempotent. What was sent before is sent."""
+        if self._closing or os.getpid() != self._pid:
+            return
+        self.send(Leave("closed"))
+        self._closing = True
+        os.write(self._wake_write, b"\0")
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5)
+
+    # -- in the I/O thread --------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        for source in (self._socket, self._monitor, self._wake_read):
+            poller.register(source, zmq.POLLIN)
+        while True:
+            ready = dict(poller.poll())
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+                # Cleared before the queue is read: who appends after that wakes again.
+                self._woken = False
+            self._send_all()
+            if self._socket in ready:
+                self._receive_all()
+            if self._monitor in ready:
+                self._monitor.recv_multipart()
+                self._check_controller()
+            if self._closing and not self._outgoing:
+                break
+        self._destroy()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _send_all(self) -> None:
+        while self._outgoing:
+            message = self._outgoing.popleft()
+            if isinstance(message, Submit):
+                self._held.append(message)
+            else:
+                self._submit_held()
+                self._send(message)
+        self._submit_held()
+
+    def _submit_held(self) -> None:
+        while self._held and self._credit.free:
+            calls: list[list[Any]] = []
+            payloads: list[Any] = []
+            while self._held and self._credit.free and len(calls) < BATCH:
+                message = self._held.popleft()
+                self._credit.take(sum(map(size, message.payloads)))
+                calls += message.calls
+                payloads += message.payloads
+            self._send(Submit(calls, tuple(payloads)))
+
+    def _send(self, message: Message) -> None:
+        if not self._lost:
+            self._socket.send_multipart(self._codec.encode(message), copy=False)
+
+    def _receive_all(self) -> None:
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            try:
+                message = self._codec.decode(frames)
+            except ProtocolError:
+                continue
+            if isinstance(message, Ack):
+                self._credit.give(message.amount)
+                self._submit_held()
+            elif isinstance(message, Refused):
+                self._lose(message.reason)
+            else:
+                self._on_message(message)
+                if isinstance(message, Results | Outputs):
+                    self._acknowledge(sum(map(size, message.payloads)))
+
+    def _acknowledge(self, amount: int) -> None:
+        self._unacknowledged += amount
+        if self._unacknowledged > LIMIT // 16:
+            self._send(Ack(self._unacknowledged))
+            self._unacknowledged = 0
+
+    def _check_controller(self) -> None:
+        if not self._closing and not self._cluster.alive():
+            self._lose("the controller has ended")
+
+    def _lose(self, reason: str) -> None:
+        if not self._lost:
+            self._lost = True
+            self._on_lost(reason)
+
+    def _destroy(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close()
+        self._context.term()

@@ -1,0 +1,160 @@
+"""What is known of one call on one engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from ..errors import EngineError, PxkernelError, RemoteError, TaskAborted, remote_error
+
+#: The names that old documents (seed 004) use for what IPython has renamed since.
+_OLD_NAMES = {"pyin": "execute_input", "pyout": "execute_result", "pyerr": "error"}
+
+
+class Metadata(dict[str, Any]):
+    """The metadata of one call on one engine: a dict with attribute access (features AR-14).
+
+    Keys: msg_id, submitted, started, completed, received (datetimes with time zone: the client's clock, the engine's
+    clock twice, the client's), engine_id, engine_uuid, status, follow, after, label, execute_input, execute_result,
+    error, stdout, stderr, outputs.
+    """
+
+    def __missing__(self, key: str) -> Any:
+        if key in _OLD_NAMES:
+            return self[_OLD_NAMES[key]]
+        raise KeyError(key)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class ExecuteReply:
+    """The result of executing code on one engine (features DV-23); its repr is that of the value, if there is one."""
+
+    def __init__(self, part: Part):
+        result = part.execute_result or {}
+        self.msg_id = part.msg_id
+        self.engine_id = part.engine_id
+        self.source = part.code
+        self.execution_count: int | None = result.get("execution_count", part.record.get("execution_count"))
+        self.data: dict[str, Any] = result.get("data", {})
+        self.metadata: dict[str, Any] = result.get("metadata", {})
+        self.stdout = part.text("stdout")
+        self.stderr = part.text("stderr")
+
+    def __repr__(self) -> str:
+        text = self.data.get("text/plain")
+        label = f"{self.engine_id}:{self.execution_count}"
+        if text is None:
+            return f"<ExecuteReply[{label}]>"
+        return f"Out[{label}]: " + ("\n" if "\n" in text else "") + text
+
+
+class Part:
+    """One call on one engine, from its submission to its last output. The I/O thread writes it, others read."""
+
+    __slots__ = (
+        "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "frames", "label", "method",
+        "msg_id", "outputs", "received", "record", "settled", "size", "submitted",
+    )  # fmt: skip
+
+    def __init__(self, msg_id: str, engine_id: int, engine_uuid: str, method: str, code: str, size: int, now: float):
+        self.msg_id = msg_id
+        self.engine_id = engine_id
+        self.engine_uuid = engine_uuid
+        self.method = method
+        self.code = code
+        #: Items of a map, 1 for everything else.
+        self.size = size
+        self.label: str | None = None
+        self.submitted = now
+        self.received: float | None = None
+        self.record: dict[str, Any] = {}
+        self.frames: Sequence[Any] = ()
+        self.error: PxkernelError | None = None
+        #: The errors of a map's items, by their index in this part.
+        self.failures: dict[int, RemoteError] = {}
+        #: (message type, content, buffers) in the order of arrival.
+        self.outputs: list[tuple[str, dict[str, Any], list[Any]]] = []
+        self.settled = False
+        self.dropped = 0
+
+    @property
+    def done(self) -> bool:
+        return self.received is not None
+
+    def finish(self, record: dict[str, Any], frames: Sequence[Any], now: float) -> None:
+        self.record, self.frames = record, frames
+        status = record["status"]
+        if status == "error":
+            self.error = self._remote_error(record["error"])
+        elif status == "died":
+            self.error = EngineError(record["reason"], engine_info=self.engine_info)
+        elif status == "aborted":
+            self.error = TaskAborted(f"{self.msg_id}: {record['reason']}", engine_info=self.engine_info)
+        self.failures = {index: self._remote_error(error) for index, error in record.get("failures", ())}
+        self.received = now
+
+    @property
+    def engine_info(self) -> dict[str, Any]:
+        return {"engine_id": self.engine_id, "engine_uuid": self.engine_uuid, "method": self.method}
+
+    def _remote_error(self, error: dict[str, Any]) -> RemoteError:
+        return remote_error(
+            error["ename"], error["evalue"], error["traceback"], self.engine_info, [tuple(name) for name in error["mro"]]
+        )
+
+    # -- output -------------------------------------------------------------------------------------------------------
+
+    def add_output(self, msg_type: str, payload: Sequence[Any]) -> tuple[str, dict[str, Any], list[Any]]:
+        content = json.loads(bytes(getattr(payload[0], "buffer", payload[0])))
+        output = (msg_type, content, list(payload[1:]))
+        self.outputs.append(output)
+        return output
+
+    def text(self, stream: str) -> str:
+        """What was printed to "stdout" or "stderr"."""
+        return "".join(
+            content["text"]
+            for msg_type, content, _ in self.outputs
+            if msg_type == "stream" and content["name"] == stream
+        )
+
+    @property
+    def displays(self) -> list[dict[str, Any]]:
+        return [content for msg_type, content, _ in self.outputs if msg_type == "display_data"]
+
+    @property
+    def execute_result(self) -> dict[str, Any] | None:
+        results = [content for msg_type, content, _ in self.outputs if msg_type == "execute_result"]
+        return results[-1] if results else None
+
+    def metadata(self) -> Metadata:
+        return Metadata(
+            msg_id=self.msg_id,
+            submitted=_time(self.submitted),
+            started=_time(self.record.get("started")),
+            completed=_time(self.record.get("completed")),
+            received=_time(self.received),
+            engine_id=self.engine_id,
+            engine_uuid=self.engine_uuid,
+            status={"died": "error"}.get(self.record.get("status", ""), self.record.get("status")),
+            follow=[],
+            after=[],
+            label=self.label,
+            execute_input=self.code or None,
+            execute_result=self.execute_result,
+            error=self.error,
+            stdout=self.text("stdout"),
+            stderr=self.text("stderr"),
+            outputs=self.displays,
+        )
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

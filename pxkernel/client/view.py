@@ -1,0 +1,359 @@
+"""DirectView: the engines that a call goes to, and the ways to call them (seeds 000 to 004; features VW and DV)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..engine import namespace as remote
+from ..protocol import partition
+from ..protocol.pack import pack_call
+from .asyncresult import AsyncMapResult, AsyncResult
+from .records import Part
+
+if TYPE_CHECKING:
+    from .client import Client, Targets
+
+
+class DirectView:
+    """Some engines of a cluster.
+
+    Attributes
+    ----------
+    targets
+        An engine id (results come bare), a list of ids (results come in a list), or "all".
+    block
+        Whether calls wait for their result.
+    label
+        A text that is kept with each call.
+    """
+
+    def __init__(self, client: Client, targets: Targets = "all", *, block: bool = False):
+        self.client = client
+        self.targets = targets
+        self.block = block
+        self.label: str | None = None
+        #: The ids of the calls made through this view.
+        self.history: list[str] = []
+
+    def __repr__(self) -> str:
+        text = str(self.targets)
+        return f"<DirectView {text if len(text) <= 16 else text[:12] + '...]'}>"
+
+    def __len__(self) -> int:
+        return len(self.client.resolve(self.targets)[0])
+
+    # -- calling functions --------------------------------------------------------------------------------------------
+
+    def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call ``f(*args, **kwargs)`` on every target.
+
+        A function defined in the notebook sees the engine's namespace as its globals; what it uses that the engine does
+        not have travels along.
+
+        Returns
+        -------
+        An AsyncResult, or with ``block`` the value (one target) or the list of values in the order of the targets.
+
+        Raises
+        ------
+        TypeError, pickle.PicklingError
+            The function or an argument cannot be sent; the text names it.
+        RemoteError, CompositeError
+            With ``block``: it failed there.
+        """
+        return self._apply(f, args, kwargs, self.block)
+
+    def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
+        """As ``apply``, never blocking."""
+        return self._apply(f, args, kwargs, False)  # type: ignore[no-any-return]
+
+    def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """As ``apply``, always blocking."""
+        return self._apply(f, args, kwargs, True)
+
+    def _apply(
+        self,
+        f: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        block: bool | None,
+        targets: Targets = None,
+        fname: str | None = None,
+    ) -> Any:
+        if not callable(f):
+            raise TypeError(f"apply needs a function to call, not {f!r}")
+        engines, single = self._resolve(targets)
+        name = fname or getattr(f, "__name__", None) or type(f).__name__
+        payload = pack_call(f, tuple(args), dict(kwargs))
+        return self._submit("apply", [(payload, engines)], lambda c, p: AsyncResult(c, p, name, single), block)
+
+    def _resolve(self, targets: Targets) -> tuple[list[int], bool]:
+        engines, single = self.client.resolve(self.targets if targets is None else targets)
+        if not engines:
+            raise IndexError("this view has no engines")
+        return engines, single
+
+    def _submit(
+        self,
+        kind: str,
+        calls: Sequence[tuple[Sequence[Any], Sequence[int]]],
+        make: Callable[[Client, list[Part]], Any],
+        block: bool | None,
+        **options: Any,
+    ) -> Any:
+        blocking = self.block if block is None else block
+        if not blocking:
+            # The caller may write to its arrays before they are on the way.
+            calls = [([payload[0], *map(bytes, payload[1:])], engines) for payload, engines in calls]
+        result = self.client.submit(kind, calls, make, label=self.label, **options)
+        self.history += result.msg_ids
+        return self.get_blocking(result) if blocking else result
+
+    @staticmethod
+    def get_blocking(result: AsyncResult) -> Any:
+        """Wait for a call of which nobody has the AsyncResult: an interrupt here interrupts it there."""
+        try:
+            return result.get()
+        except KeyboardInterrupt:
+            if not result.done():
+                result._client.interrupt(result)
+            raise
+
+    # -- running code -------------------------------------------------------------------------------------------------
+
+    def execute(
+        self, code: str, silent: bool = True, targets: Targets = None, block: bool | None = None
+    ) -> AsyncResult:
+        """Run source code on every target, as a cell: magics and ``!commands`` work (features DV-01).
+
+        Parameters
+        ----------
+        silent
+            Count no execution and publish no result; False makes it a cell like any other.
+
+        Returns
+        -------
+        AsyncResult
+            Also with ``block``; its values are ExecuteReply objects.
+
+        Raises
+        ------
+        TypeError
+            ``code`` is no string.
+        RemoteError, CompositeError
+            With ``block``: it failed there.
+        """
+        if not isinstance(code, str):
+            raise TypeError(f"code must be text, not {type(code)}")
+        return self._execute(code, silent, targets, block, "execute")
+
+    def _execute(
+        self, code: str, silent: bool, targets: Targets, block: bool | None, fname: str, wait: bool = True
+    ) -> AsyncResult:
+        engines, single = self._resolve(targets)
+        result: AsyncResult = self._submit(
+            "execute" if silent else "cell",
+            [([code.encode()], engines)],
+            lambda c, p: AsyncResult(c, p, fname, single),
+            False,
+            method="execute",
+            code=code,
+        )
+        if wait and (self.block if block is None else block):
+            self.get_blocking(result)
+        return result
+
+    def run(self, filename: str | Path, targets: Targets = None, block: bool | None = None) -> AsyncResult:
+        """Run a file of this machine on every target; returns what ``execute`` does.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file here.
+        """
+        return self.execute(Path(filename).read_text() + "\n", targets=targets, block=block)
+
+    # -- moving objects -----------------------------------------------------------------------------------------------
+
+    def push(self, ns: Mapping[str, Any], targets: Targets = None, block: bool | None = None) -> Any:
+        """Bind names on every target.
+
+        Parameters
+        ----------
+        ns
+            The values by name. A name may be any assignment target, for example ``"a.b"``.
+
+        Returns
+        -------
+        An AsyncResult, or with ``block`` None for each target.
+
+        Raises
+        ------
+        TypeError
+            ``ns`` is no mapping from strings, or a value cannot be sent.
+        """
+        if not isinstance(ns, Mapping):
+            raise TypeError(f"Must be a dict, not {type(ns)}")
+        for name in ns:
+            if not isinstance(name, str):
+                raise TypeError(f"names must be strs, not {name!r}")
+        return self._apply(remote.push, (dict(ns),), {}, block, targets)
+
+    def pull(self, names: str | Sequence[str], targets: Targets = None, block: bool | None = None) -> Any:
+        """The values of names (or of any expressions) on every target.
+
+        Parameters
+        ----------
+        names
+            A string gives a value for each target, a sequence of strings a list of values for each target.
+
+        Raises
+        ------
+        TypeError
+            A name is no string.
+        RemoteError, CompositeError
+            With ``block``: NameError, a target does not have it.
+        """
+        if not isinstance(names, str):
+            names = list(names)
+            for name in names:
+                if not isinstance(name, str):
+                    raise TypeError(f"names must be strs, not {name!r}")
+        return self._apply(remote.pull, (names,), {}, block, targets)
+
+    def update(self, ns: Mapping[str, Any]) -> Any:
+        """``push(ns)``."""
+        return self.push(ns)
+
+    def get(self, key_s: str | Sequence[str]) -> Any:
+        """``pull(key_s, block=True)``."""
+        return self.pull(key_s, block=True)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.get(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.push({key: value})
+
+    def scatter(
+        self,
+        key: str,
+        seq: Any,
+        dist: str = "b",
+        flatten: bool = False,
+        targets: Targets = None,
+        block: bool | None = None,
+    ) -> Any:
+        """Split a sequence over the targets and bind each part as ``key`` (seeds: "Scatter and gather").
+
+        Parameters
+        ----------
+        seq
+            Anything with a length that can be sliced; the parts have its type, those of a range are lists.
+        dist
+            "b": contiguous blocks, the first ones one longer. "r": like cards.
+        flatten
+            Bind the bare element where a part has just one.
+
+        Returns
+        -------
+        An AsyncResult, or with ``block`` None for each target.
+        """
+        engines, single = self._resolve(targets)
+        parts = partition.split(seq, len(engines), dist)
+        if flatten:
+            parts = [part[0] if len(part) == 1 else part for part in parts]
+        calls = [
+            (pack_call(remote.push, ({key: part},), {}), [engine]) for part, engine in zip(parts, engines, strict=True)
+        ]
+        return self._submit("apply", calls, lambda c, p: AsyncResult(c, p, "scatter", single), block)
+
+    def gather(self, key: str, dist: str = "b", targets: Targets = None, block: bool | None = None) -> Any:
+        """The parts that ``scatter`` made, joined again.
+
+        Returns
+        -------
+        An AsyncMapResult, or with ``block`` the joined list, array or string; parts of other types come as a list.
+        """
+        engines, _ = self._resolve(targets)
+        payload = pack_call(remote.pull, (key,), {})
+
+        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
+            return AsyncMapResult(client, parts, "gather", join=lambda values: partition.join(values, dist))
+
+        return self._submit("apply", [(payload, engines)], make, block)
+
+    # -- mapping ------------------------------------------------------------------------------------------------------
+
+    def map(
+        self,
+        f: Callable[..., Any],
+        /,
+        *sequences: Any,
+        block: bool | None = None,
+        return_exceptions: bool = False,
+    ) -> Any:
+        """``list(map(f, *sequences))``, one contiguous block of items for each target (features MAP-01).
+
+        An item that fails costs its own result only. Sequences of unequal length are cut to the shortest.
+
+        Returns
+        -------
+        An AsyncMapResult, or with ``block`` the list of results in the order of the input.
+
+        Raises
+        ------
+        TypeError
+            There is no sequence, or ``f`` cannot be called.
+        CompositeError
+            With ``block``: one member for every item that failed.
+        """
+        if not callable(f):
+            raise TypeError(f"map needs a function to call, not {f!r}")
+        if not sequences:
+            raise TypeError("must have some sequences to map onto!")
+        columns = [seq if hasattr(seq, "__getitem__") and not isinstance(seq, Mapping) else list(seq) for seq in sequences]
+        length = min(map(len, columns))
+        engines, _ = self._resolve(None)
+        calls, sizes = [], []
+        for engine, (start, stop) in zip(engines, partition.bounds(length, len(engines)), strict=True):
+            if start < stop:
+                calls.append((pack_call(f, tuple(column[start:stop] for column in columns), {}), [engine]))
+                sizes.append(stop - start)
+        name = getattr(f, "__name__", None) or type(f).__name__
+
+        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
+            return AsyncMapResult(client, parts, name, return_exceptions=return_exceptions)
+
+        return self._submit("map", calls, make, block, sizes=sizes)
+
+    def map_async(self, f: Callable[..., Any], /, *sequences: Any, return_exceptions: bool = False) -> AsyncMapResult:
+        """As ``map``, never blocking."""
+        return self.map(f, *sequences, block=False, return_exceptions=return_exceptions)  # type: ignore[no-any-return]
+
+    def map_sync(self, f: Callable[..., Any], /, *sequences: Any, return_exceptions: bool = False) -> list[Any]:
+        """As ``map``, always blocking."""
+        return self.map(f, *sequences, block=True, return_exceptions=return_exceptions)  # type: ignore[no-any-return]
+
+    def imap(self, f: Callable[..., Any], /, *sequences: Any) -> Iterator[Any]:
+        """Iterate over ``map_async``: the results in order, each block as soon as it is there."""
+        return iter(self.map_async(f, *sequences))
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
+        """As ``Client.wait``; without ``jobs``, for everything that was called through this view."""
+        return self.client.wait(self.history if jobs is None else jobs, timeout)
+
+    def abort(self, jobs: Any = None) -> None:
+        """Take back what has not started of ``jobs``, by default of everything called through this view."""
+        self.client.abort(self.history if jobs is None else jobs)
+
+    def activate(self, suffix: str = "") -> None:
+        """Make ``%px`` and its relatives use this view (``%px<suffix>`` and so on with a suffix)."""
+        # The one way from the API to the magics: they import everything below them.
+        from ..magics import activate
+
+        activate(self, suffix)

@@ -1,0 +1,27 @@
+"""``python -m pxkernel.controller <settings>``: started by ``pxkernel.Cluster``, not by people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from ..kernels.forkserver import forkserver
+from .settings import Settings
+
+
+def main() -> None:
+    settings = Settings.from_json(sys.argv[1])
+    if sys.platform.startswith("linux") and settings.provisioner in (None, "forkserver"):
+        # First of all: it imports what kernels need while this process imports what the controller needs.
+        forkserver()
+    from .server import Server
+
+    server = Server(settings)
+    with os.fdopen(settings.ready, "w") as ready:
+        json.dump({"ready": server.address}, ready)
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Starts, watches, interrupts and ends kernels, in a thread with an event loop of its own.
+
+jupyter_client's managers are asynchronous; the controller's main loop must not wait for them. The main loop calls the
+methods, which return at once, and finds what happened in ``events``: tuples with a name first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+
+from ..errors import ClusterError
+from ..kernels import spec as kernelspec
+from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile
+
+#: The last lines of a log that an error quotes.
+TAIL_LINES = 20
+
+
+def tail(*paths: Path) -> str:
+    """The last lines of the logs, for an error message."""
+    lines: list[str] = []
+    for path in paths:
+        if path.exists():
+            lines += path.read_text(errors="replace").strip().splitlines()
+    return "\n".join(lines[-TAIL_LINES:])
+
+
+class Launcher:
+    """The kernels of one cluster.
+
+    Parameters
+    ----------
+    cluster
+        The cluster that the engines join.
+    environment, cwd
+        The owner's: engines start in the notebook's directory with the notebook's environment.
+    wake
+        Called, from the launcher's thread, after something was added to ``events``.
+    """
+
+    def __init__(self, cluster: ClusterFile, environment: dict[str, str], cwd: str, wake: Callable[[], None]):
+        self.events: deque[tuple[Any, ...]] = deque()
+        self._cluster = cluster
+        self._environment = {k: v for k, v in environment.items() if k != "JPY_PARENT_PID"}
+        self._cwd = cwd
+        self._wake = wake
+        self._managers: dict[int, AsyncKernelManager] = {}
+        self._watchers: dict[int, asyncio.Task[None]] = {}
+        self._stopping = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="launcher", daemon=True)
+        self._thread.start()
+
+    # -- called by the main loop --------------------------------------------------------------------------------------
+
+    def start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
+        """Start a kernel; then ("launched", engine, info) or ("died", engine, reason)."""
+        self._do(self._start(engine, kernel_name, provisioner))
+
+    def interrupt(self, engine: int) -> None:
+        """Interrupt a kernel; then ("interrupted", engine)."""
+        self._do(self._interrupt(engine))
+
+    def stop(self) -> None:
+        """End every kernel; then ("stopped",)."""
+        self._do(self._stop())
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _tell(self, *event: Any) -> None:
+        self.events.append(event)
+        self._wake()
+
+    # -- in the thread ------------------------------------------------------------------------------------------------
+
+    def _logs(self, engine: int) -> tuple[Path, Path]:
+        directory = Path(self._cluster.directory)
+        return directory / f"engine-{engine}.log", directory / f"engine-{engine}.crash.log"
+
+    def _manager(self, engine: int, kernel_name: str | None, provisioner: str | None) -> AsyncKernelManager:
+        spec = kernelspec.find(kernel_name)
+        kernelspec.choose_provisioner(spec, provisioner)
+        return AsyncKernelManager(
+            kernel_spec_manager=kernelspec.OneKernelSpec(chosen=spec),
+            kernel_name=kernel_name or "python3",
+            transport="ipc",
+            ip=str(Path(self._cluster.sockets) / f"k{engine}"),
+            connection_file=str(Path(self._cluster.directory) / f"kernel-{engine}-0.json"),
+        )
+
+    async def _start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
+        log, crash_log = self._logs(engine)
+        try:
+            manager = self._manager(engine, kernel_name, provisioner)
+            assert manager.kernel_spec is not None
+            has_extension = kernelspec.is_engine(manager.kernel_spec)
+            launched = {"id": engine, "incarnation": 0, "crash_log": str(crash_log)}
+            environment = {
+                **self._environment,
+                ENVIRONMENT: str(self._cluster.path),
+                LAUNCHED: json.dumps(launched),
+            }
+            self._managers[engine] = manager
+            await manager.start_kernel(
+                env=environment,
+                cwd=self._cwd,
+                extra_arguments=kernelspec.ENGINE_ARGUMENTS if has_extension else [],
+                independent=True,
+                **({"log_path": str(log)} if _takes_log_path(manager) else {}),
+            )
+        except Exception as error:
+            text = str(error) if isinstance(error, ClusterError) else f"{type(error).__name__}: {error}"
+            output = tail(log)
+            self._managers.pop(engine, None)
+            self._tell("died", engine, f"could not be started: {text}" + (f"\n{output}" if output else ""))
+            return
+        if self._stopping:
+            await self._shut_down(manager)
+            return
+        info = {**manager.get_connection_info(), "connection_file": manager.connection_file}
+        info["key"] = info["key"].decode()
+        info["pid"] = getattr(manager.provisioner, "pid", None)
+        self._tell("launched", engine, has_extension, info)
+        self._watchers[engine] = asyncio.create_task(self._watch(engine, manager))
+
+    async def _watch(self, engine: int, manager: AsyncKernelManager) -> None:
+        assert manager.provisioner is not None
+        code = await manager.provisioner.wait()
+        del self._managers[engine], self._watchers[engine]
+        output = tail(*self._logs(engine))
+        await manager.cleanup_resources()
+        reason = f"died ({_exit_text(code)})"
+        self._tell("died", engine, reason + (f"; the end of its log:\n{output}" if output else ""))
+
+    async def _interrupt(self, engine: int) -> None:
+        manager = self._managers.get(engine)
+        try:
+            if manager is not None:
+                await manager.interrupt_kernel()
+        except (RuntimeError, OSError):
+            pass  # It has just died, which its watcher tells.
+        self._tell("interrupted", engine)
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        for watcher in self._watchers.values():
+            watcher.cancel()
+        await asyncio.gather(*map(self._shut_down, self._managers.values()))
+        self._tell("stopped")
+
+    async def _shut_down(self, manager: AsyncKernelManager) -> None:
+        try:
+            await manager.shutdown_kernel(now=False)
+        except Exception:
+            # Whatever is wrong with its channels, the process goes.
+            if manager.has_kernel:
+                await manager.signal_kernel(signal.SIGKILL)
+
+
+def _takes_log_path(manager: AsyncKernelManager) -> bool:
+    return bool(
+        manager.kernel_spec
+        and manager.kernel_spec.metadata["kernel_provisioner"]["provisioner_name"] == kernelspec.FORK_SERVER
+    )
+
+
+def _exit_text(code: int | None) -> str:
+    if code is None:
+        return "exit code unknown"
+    if code < 0:
+        return f"by {signal.Signals(-code).name}"
+    return f"exit code {code}"

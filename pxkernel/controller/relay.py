@@ -1,0 +1,76 @@
+"""Results and output on their way to the clients.
+
+What one turn of the main loop produces for a client goes out as at most three messages: output, then results, then what
+has settled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..kernels.channels import KernelMessage
+from ..protocol.messages import Message, Outputs, Results, Settled
+
+#: The iopub messages that are somebody's output.
+OUTPUT_TYPES = frozenset(
+    {"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"}
+)
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What waits for the end of the turn, for one client."""
+
+    outputs: list[list[Any]] = field(default_factory=list)
+    output_payloads: list[Sequence[Any]] = field(default_factory=list)
+    results: list[list[Any]] = field(default_factory=list)
+    result_payloads: list[Sequence[Any]] = field(default_factory=list)
+    settled: list[list[Any]] = field(default_factory=list)
+    #: Bytes of output, by task, that the client had no credit for.
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def add_output(self, task_id: str, message: KernelMessage) -> None:
+        self.outputs.append([task_id, message.msg_type])
+        self.output_payloads.append([message.content, *message.buffers])
+
+    def drop_output(self, task_id: str, message: KernelMessage) -> None:
+        self.dropped[task_id] = self.dropped.get(task_id, 0) + message.size
+
+    def add_result(self, task_id: str, record: dict[str, Any], frames: Sequence[Any]) -> None:
+        self.results.append([task_id, record])
+        self.result_payloads.append(frames)
+
+    def settle(self, task_id: str) -> None:
+        self.settled.append([task_id, self.dropped.pop(task_id, 0)])
+
+    def take(self) -> list[Message]:
+        """The messages of this turn."""
+        messages: list[Message] = []
+        if self.outputs:
+            messages.append(Outputs(self.outputs, tuple(self.output_payloads)))
+            self.outputs, self.output_payloads = [], []
+        if self.results:
+            messages.append(Results(self.results, tuple(self.result_payloads)))
+            self.results, self.result_payloads = [], []
+        if self.settled:
+            messages.append(Settled(self.settled))
+            self.settled = []
+        return messages
+
+
+def cell_record(message: KernelMessage) -> dict[str, Any]:
+    """The record of a cell, from its ``execute_reply``."""
+    content = json.loads(message.content)
+    record: dict[str, Any] = {"status": content["status"], "execution_count": content.get("execution_count")}
+    if content["status"] == "error":
+        record["error"] = {
+            "ename": content["ename"],
+            "evalue": content["evalue"],
+            "traceback": content["traceback"],
+            # A stock kernel tells the class by name only; what it shares with every Python are the built-in ones.
+            "mro": [["builtins", content["ename"]]],
+        }
+    return record

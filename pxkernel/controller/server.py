@@ -1,0 +1,527 @@
+"""The loop of the main thread: bytes to events, commands to bytes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ..core import commands as c
+from ..core import events as e
+from ..core.core import Core
+from ..errors import ProtocolError
+from ..kernels.channels import Channels, KernelMessage
+from ..kernels.forkserver import forkserver
+from ..protocol import messages as m
+from ..protocol.clusterfile import ClusterFile
+from ..protocol.processes import wait_for_end
+from ..protocol.wire import Codec, size
+from .launcher import Launcher
+from .relay import OUTPUT_TYPES, Outbox, cell_record
+from .settings import Settings
+
+#: How many messages of one socket are taken before the others get their turn.
+TURN = 200
+
+
+@dataclass(slots=True)
+class EngineRecord:
+    """What the server knows about one engine."""
+
+    id: int
+    has_extension: bool = True
+    adopted: bool = False
+    #: Identity of its task channel on the front, once it has dialled.
+    identity: bytes | None = None
+    #: Connection information, once its kernel has been launched.
+    info: dict[str, Any] | None = None
+    connected: bool = False
+    ready: bool = False
+    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def public(self) -> dict[str, Any]:
+        """What clients may know; never the kernel's key."""
+        info = self.info or {}
+        return {
+            "id": self.id,
+            "uuid": self.uuid,
+            "pid": info.get("pid"),
+            "connection_file": info.get("connection_file"),
+            "tasks": self.has_extension,
+            "adopted": self.adopted,
+        }
+
+
+@dataclass(slots=True)
+class Work:
+    """The payload of one task until it is done."""
+
+    kind: str
+    options: dict[str, Any]
+    payload: Sequence[Any]
+
+
+class Server:
+    """One controller. ``run`` returns when the cluster has stopped."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._context: zmq.Context[Any] = zmq.Context()
+        _raise_limits(self._context)
+        self._key = secrets.token_bytes(32)
+        self._codec = Codec(self._key)
+        self._front: zmq.Socket[Any] = self._context.socket(zmq.ROUTER)
+        self._front.set_hwm(0)
+        self._front.linger = 1000
+        self._front.router_mandatory = True
+        path = Path(settings.sockets) / "controller"
+        self.address = f"ipc://{path}"
+        self._front.bind(self.address)
+        os.chmod(path, 0o600)
+        self._cluster = ClusterFile(
+            settings.cluster_id, settings.directory, settings.sockets, self.address, self._key.hex(), os.getpid(),
+            settings.owner_pid,
+        )  # fmt: skip
+        self._cluster.write()
+        self._core = Core()
+        self._channels = Channels(self._context)
+        self._wake_read, self._wake_write = os.pipe()
+        self._launcher = Launcher(self._cluster, dict(os.environ), os.getcwd(), self._wake)
+        #: By client id and by front identity.
+        self._clients: dict[str, bytes] = {}
+        self._identities: dict[bytes, str | int] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._engines: dict[int, EngineRecord] = {}
+        self._failures: list[tuple[int, str]] = []
+        self._next_engine = 0
+        self._work: dict[str, Work] = {}
+        self._results: dict[str, tuple[dict[str, Any], Sequence[Any]]] = {}
+        self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._stop_askers: list[tuple[bytes, int]] = []
+        self._stopping = False
+        self._stopped = False
+        self._on_message: dict[type, Callable[[bytes, Any], None]] = {
+            m.Hello: self._hello,
+            m.Submit: self._submit,
+            m.Abort: self._abort,
+            m.Interrupt: self._interrupt,
+            m.Ask: self._ask,
+            m.Ack: self._acked,
+            m.Finished: self._finished,
+            m.Recalled: self._recalled,
+            m.Leave: self._leave,
+        }
+        self._on_command: dict[type, Callable[[Any], None]] = {
+            c.RunTasks: self._run_tasks,
+            c.RunCell: self._run_cell,
+            c.RecallTasks: lambda command: self._to_engine(command.engine, m.Recall(list(command.tasks))),
+            c.InterruptEngine: self._interrupt_engine,
+            c.Fail: self._fail,
+            c.Deliver: self._deliver,
+            c.Settle: self._settle,
+            c.Acknowledge: lambda command: self._to_client(command.client, m.Ack(command.amount)),
+            c.Forget: lambda command: self._forget(command.task),
+            c.Announce: self._announce,
+        }
+        self._on_launcher: dict[str, Callable[..., None]] = {
+            "launched": self._launched,
+            "died": self._died,
+            "interrupted": lambda engine: self._handle(e.InterruptSent(engine)),
+            "stopped": self._finish,
+        }
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, lambda *_: self._later(self.stop))
+        if self._settings.owner_pid is not None:
+            self._watch(self._settings.owner_pid, self.stop)
+        for _ in range(self._settings.n):
+            self._start_engine()
+        sources: dict[Any, Callable[[], None]] = {
+            self._front: self._read_front,
+            self._channels.shell: lambda: self._read_kernels("shell"),
+            self._channels.control: lambda: self._read_kernels("control"),
+            self._channels.stdin: lambda: self._read_kernels("stdin"),
+            self._channels.iopub: lambda: self._read_kernels("iopub"),
+            self._wake_read: self._read_wake,
+        }
+        poller = zmq.Poller()
+        for source in sources:
+            poller.register(source, zmq.POLLIN)
+        while not self._stopped:
+            for source, _ in poller.poll(self._timeout()):
+                sources[source]()
+            deadline = self._core.deadline()
+            if deadline is not None and time.monotonic() >= deadline:
+                self._handle(e.Ticked())
+            for client in list(self._outboxes):
+                self._flush(client)
+        self._close()
+
+    def _timeout(self) -> float | None:
+        now = time.monotonic()
+        times = [t for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
+        return max(0.0, min(times) - now) * 1000 + 1 if times else None
+
+    def _wake(self) -> None:
+        os.write(self._wake_write, b"\0")
+
+    def _later(self, function: Callable[..., None], *args: Any) -> None:
+        """Have the main loop call ``function``; for other threads and signal handlers."""
+        self._calls.append((function, args))
+        self._wake()
+
+    def _read_wake(self) -> None:
+        os.read(self._wake_read, 4096)
+        while self._calls:
+            function, args = self._calls.pop(0)
+            function(*args)
+        while self._launcher.events:
+            name, *args = self._launcher.events.popleft()
+            self._on_launcher[name](*args)
+
+    def _watch(self, pid: int, function: Callable[..., None], *args: Any) -> None:
+        """Call ``function`` in the main loop when the process ``pid`` has ended."""
+
+        def watching() -> None:
+            wait_for_end(pid)
+            self._later(function, *args)
+
+        threading.Thread(target=watching, name=f"watch-{pid}", daemon=True).start()
+
+    def _handle(self, event: e.Event) -> None:
+        for command in self._core.handle(event, time.monotonic()):
+            self._on_command[type(command)](command)
+
+    # -- the front ----------------------------------------------------------------------------------------------------
+
+    def _read_front(self) -> None:
+        for _ in range(TURN):
+            try:
+                identity, *frames = self._front.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            try:
+                message = self._codec.decode(frames)
+            except ProtocolError as error:
+                print(f"dropped: {error}", file=sys.stderr, flush=True)
+                continue
+            self._on_message[type(message)](identity.bytes, message)
+
+    def _send(self, identity: bytes, message: m.Message) -> bool:
+        try:
+            self._front.send_multipart([identity, *self._codec.encode(message)], copy=False)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def _to_client(self, client: str, message: m.Message) -> None:
+        identity = self._clients.get(client)
+        if identity is not None and not self._send(identity, message):
+            self._client_gone(client)
+
+    def _to_engine(self, engine: int, message: m.Message) -> None:
+        record = self._engines.get(engine)
+        if record is not None and record.identity is not None:
+            # When it cannot be reached it has ended, which its watcher tells.
+            self._send(record.identity, message)
+
+    def _hello(self, identity: bytes, hello: m.Hello) -> None:
+        if self._stopping:
+            self._send(identity, m.Refused("the cluster is stopping"))
+        elif hello.role == "client":
+            self._client_joins(identity, hello)
+        elif hello.engine_id is None:
+            self._adopt(identity, hello)
+        else:
+            self._engine_dials(identity, hello)
+
+    def _client_joins(self, identity: bytes, hello: m.Hello) -> None:
+        self._clients[hello.session] = identity
+        self._identities[identity] = hello.session
+        self._outboxes[hello.session] = Outbox()
+        self._handle(e.ClientJoined(hello.session))
+        engines = [record.public() for record in self._engines.values() if record.ready]
+        info = {
+            "cluster_id": self._cluster.cluster_id,
+            "directory": self._cluster.directory,
+            "requested": self._next_engine,
+            "failures": self._failures,
+        }
+        self._send(identity, m.Welcome(None, engines, info))
+        self._watch(hello.pid, self._client_gone, hello.session)
+
+    def _client_gone(self, client: str) -> None:
+        identity = self._clients.pop(client, None)
+        if identity is not None:
+            del self._identities[identity], self._outboxes[client]
+            self._handle(e.ClientLeft(client))
+
+    def _client_of(self, identity: bytes) -> str | None:
+        client = self._identities.get(identity)
+        if isinstance(client, str):
+            return client
+        self._send(identity, m.Refused("this controller does not know you"))
+        return None
+
+    def _submit(self, identity: bytes, message: m.Submit) -> None:
+        client = self._client_of(identity)
+        if client is None:
+            return
+        for (kind, options, targets), payload in zip(message.calls, message.payloads, strict=True):
+            # The prefix says whose output it is: a client cannot name the tasks of another.
+            own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
+            for task, _ in own:
+                self._work[task] = Work(kind, options, payload)
+            self._handle(e.Submitted(client, kind, size(payload), own))
+
+    def _abort(self, identity: bytes, message: m.Abort) -> None:
+        if (client := self._client_of(identity)) is not None:
+            self._handle(e.Aborted(client, message.tasks))
+
+    def _interrupt(self, identity: bytes, message: m.Interrupt) -> None:
+        if (client := self._client_of(identity)) is not None:
+            self._handle(e.InterruptAsked(client, message.tasks))
+
+    def _acked(self, identity: bytes, message: m.Ack) -> None:
+        client = self._identities.get(identity)
+        if isinstance(client, str):
+            self._handle(e.Acked(client, message.amount))
+
+    def _ask(self, identity: bytes, message: m.Ask) -> None:
+        if message.topic == "stop":
+            self._stop_askers.append((identity, message.number))
+            self.stop()
+        else:
+            self._send(identity, m.Answer(message.number, None, f"there is no question {message.topic!r}"))
+
+    # -- engines ------------------------------------------------------------------------------------------------------
+
+    def _start_engine(self) -> None:
+        engine = self._next_engine
+        self._next_engine += 1
+        self._engines[engine] = EngineRecord(engine)
+        self._launcher.start(engine, self._settings.kernel_name, self._settings.provisioner)
+
+    def _launched(self, engine: int, has_extension: bool, info: dict[str, Any]) -> None:
+        record = self._engines[engine]
+        record.info, record.has_extension = info, has_extension
+        self._connect(record)
+
+    def _engine_dials(self, identity: bytes, hello: m.Hello) -> None:
+        record = self._engines.get(hello.engine_id) if hello.engine_id is not None else None
+        if record is None:
+            self._send(identity, m.Refused(f"engine {hello.engine_id} is not expected"))
+            return
+        record.identity = identity
+        self._identities[identity] = record.id
+        self._send(identity, m.Welcome(record.id, [], {}))
+        self._connect(record)
+
+    def _adopt(self, identity: bytes, hello: m.Hello) -> None:
+        record = EngineRecord(self._next_engine, adopted=True, identity=identity)
+        record.info = {**hello.info["connection"], "pid": hello.pid}
+        self._next_engine += 1
+        self._engines[record.id] = record
+        self._identities[identity] = record.id
+        self._send(identity, m.Welcome(record.id, [], {}))
+        self._watch(hello.pid, self._died, record.id, "ended")
+        self._connect(record)
+
+    def _connect(self, record: EngineRecord) -> None:
+        """Connect to the kernel's own channels, as soon as it listens: an engine dials when it does."""
+        if record.info is None or record.connected or (record.has_extension and record.identity is None):
+            return
+        record.connected = True
+        self._channels.connect(record.id, 0, record.info, time.monotonic())
+
+    def _died(self, engine: int, reason: str) -> None:
+        record = self._engines.pop(engine, None)
+        if record is None:
+            return
+        self._channels.disconnect(engine)
+        if record.identity is not None:
+            self._identities.pop(record.identity, None)
+        if record.ready:
+            self._handle(e.EngineLeft(engine, reason))
+        else:
+            self._failures.append((engine, reason))
+            self._announce(c.Announce(left=((engine, reason),)))
+
+    def _leave(self, identity: bytes, message: m.Leave) -> None:
+        who = self._identities.get(identity)
+        if isinstance(who, str):
+            self._client_gone(who)
+        elif who is not None:
+            self._died(who, message.reason)
+
+    def _finished(self, identity: bytes, message: m.Finished) -> None:
+        engine = self._identities.get(identity)
+        if not isinstance(engine, int):
+            return
+        results = []
+        for (task, record), frames in zip(message.results, message.payloads, strict=True):
+            if task in self._work:
+                self._results[task] = (record, frames)
+                results.append((task, size(frames), record["completed"] - record["started"]))
+        self._handle(e.TasksFinished(engine, results))
+
+    def _recalled(self, identity: bytes, message: m.Recalled) -> None:
+        engine = self._identities.get(identity)
+        if isinstance(engine, int):
+            self._handle(e.TasksRecalled(engine, message.tasks))
+
+    # -- kernels ------------------------------------------------------------------------------------------------------
+
+    def _read_kernels(self, channel: str) -> None:
+        for message in self._channels.receive(channel, TURN):
+            if isinstance(message, int):
+                self._engines[message].ready = True
+                self._handle(e.EngineJoined(message, self._engines[message].has_extension))
+            elif channel == "iopub":
+                self._iopub(message)
+            elif message.msg_type == "execute_reply":
+                self._cell_replied(message)
+
+    def _cell_replied(self, message: KernelMessage) -> None:
+        task = message.parent.get("msg_id", "")
+        if task in self._work and task not in self._results:
+            self._results[task] = (cell_record(message), [message.content])
+            self._handle(e.CellReplied(message.engine, task, message.size))
+
+    def _iopub(self, message: KernelMessage) -> None:
+        task = message.parent.get("msg_id", "")
+        client = task.partition(":")[0]
+        if message.msg_type in OUTPUT_TYPES:
+            outbox = self._outboxes.get(client)
+            if outbox is None:
+                return
+            if self._core.spend(client, message.size):
+                outbox.add_output(task, message)
+            else:
+                outbox.drop_output(task, message)
+        elif message.msg_type == "status" and b'"idle"' in message.content and ":" in task:
+            if message.parent.get("msg_type") == "execute_request":
+                self._handle(e.KernelIdle(message.engine, task))
+            else:
+                self._handle(e.OutputsSettled(message.engine, task))
+
+    # -- commands of the core -----------------------------------------------------------------------------------------
+
+    def _run_tasks(self, command: c.RunTasks) -> None:
+        work = [(task, self._work[task]) for task in command.tasks]
+        tasks = [[task, item.kind, item.options] for task, item in work]
+        self._to_engine(command.engine, m.Run(tasks, tuple(item.payload for _, item in work)))
+
+    def _run_cell(self, command: c.RunCell) -> None:
+        work = self._work[command.task]
+        content = {
+            "code": bytes(work.payload[0]).decode(),
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": False,
+            # One failure aborts nobody else's work.
+            "stop_on_error": False,
+            **work.options,
+        }
+        self._channels.send(command.engine, "shell", "execute_request", content, command.task)
+
+    def _interrupt_engine(self, command: c.InterruptEngine) -> None:
+        record = self._engines[command.engine]
+        if record.adopted and record.info and record.info.get("pid"):
+            os.kill(record.info["pid"], signal.SIGINT)
+            self._later(self._handle, e.InterruptSent(command.engine))
+        else:
+            self._launcher.interrupt(command.engine)
+
+    def _fail(self, command: c.Fail) -> None:
+        record: dict[str, Any] = {"status": command.status, "reason": command.reason}
+        if command.status == "interrupted":
+            error = {"ename": "KeyboardInterrupt", "evalue": command.reason, "traceback": [], "mro": []}
+            record = {"status": "error", "error": error}
+        self._results[command.task] = (record, [])
+
+    def _deliver(self, command: c.Deliver) -> None:
+        outbox = self._outboxes.get(command.client)
+        for task in command.tasks:
+            record, frames = self._results[task]
+            if outbox is not None:
+                outbox.add_result(task, record, frames)
+            self._forget(task)
+
+    def _settle(self, command: c.Settle) -> None:
+        if (outbox := self._outboxes.get(command.client)) is not None:
+            outbox.settle(command.task)
+
+    def _forget(self, task: str) -> None:
+        self._work.pop(task, None)
+        self._results.pop(task, None)
+
+    def _announce(self, command: c.Announce) -> None:
+        joined = [self._engines[engine].public() for engine in command.joined]
+        for client in list(self._clients):
+            # In the order of events: what an engine has done is told before that it has gone.
+            self._flush(client)
+            self._to_client(client, m.EnginesChanged(joined, [list(pair) for pair in command.left]))
+
+    def _flush(self, client: str) -> None:
+        if (outbox := self._outboxes.get(client)) is not None:
+            for message in outbox.take():
+                self._to_client(client, message)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Release what was adopted, end what was started."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for engine, record in list(self._engines.items()):
+            if record.adopted:
+                self._to_engine(engine, m.Release("the cluster stops"))
+                self._died(engine, "was released: the cluster stops")
+        self._launcher.stop()
+
+    def _finish(self) -> None:
+        for engine in list(self._engines):
+            self._died(engine, "has ended: the cluster was stopped")
+        for client in list(self._clients):
+            self._flush(client)
+        for identity, number in self._stop_askers:
+            self._send(identity, m.Answer(number, None, None))
+        for identity in self._clients.values():
+            self._send(identity, m.Refused("the cluster was stopped"))
+        self._stopped = True
+
+    def _close(self) -> None:
+        self._launcher.close()
+        if sys.platform.startswith("linux") and self._settings.provisioner in (None, "forkserver"):
+            forkserver().close()
+        self._channels.close()
+        self._front.close()
+        self._context.term()
+        self._cluster.remove()
+
+
+def _raise_limits(context: zmq.Context[Any]) -> None:
+    """As many sockets and files as the system allows: a kernel needs about ten of each."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    context.set(zmq.MAX_SOCKETS, min(65535, context.get(zmq.SOCKET_LIMIT)))

@@ -1,0 +1,31 @@
+"""What a controller is told when it is started. Only the standard library: it is read before anything else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The one argument of ``python -m pxkernel.controller``, as JSON."""
+
+    cluster_id: str
+    directory: str
+    sockets: str
+    #: Engines to start at once.
+    n: int
+    #: None: ipykernel under this interpreter.
+    kernel_name: str | None
+    #: None: the platform's default; "local", "forkserver" or the entry point of another one.
+    provisioner: str | None
+    owner_pid: int | None
+    #: The file descriptor on which the controller says that it listens, or why not.
+    ready: int
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        return cls(**json.loads(text))

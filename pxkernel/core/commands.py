@@ -1,0 +1,92 @@
+"""What the core tells the I/O shell to do, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunTasks:
+    """Send these tasks over the task channel."""
+
+    engine: int
+    tasks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RunCell:
+    """Send this task as an ``execute_request`` on the kernel's shell channel."""
+
+    engine: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecallTasks:
+    engine: int
+    tasks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptEngine:
+    """Have the kernel interrupted by its manager, then report InterruptSent."""
+
+    engine: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Make the result of a task that no engine will report.
+
+    ``status`` is "aborted", "died" (``reason`` says of what) or "interrupted" (a cell whose reply never came).
+    """
+
+    task: str
+    engine: int
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send the results of these tasks to their client."""
+
+    client: str
+    tasks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Tell the client that the output of this task is complete."""
+
+    client: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Give a client back its submission credit."""
+
+    client: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop payload and result of this task: nobody will ask for it."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell every client which engines have joined and which have left (engine, reason)."""
+
+    joined: Sequence[int] = ()
+    left: Sequence[tuple[int, str]] = ()
+
+
+Command = (
+    RunTasks | RunCell | RecallTasks | InterruptEngine | Fail | Deliver | Settle | Acknowledge | Forget | Announce
+)  # fmt: skip

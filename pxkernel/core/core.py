@@ -1,0 +1,347 @@
+"""The rules of the controller.
+
+Rule 1. What clients submit to one engine runs in the order of submission: one queue per engine, whichever channel a
+task takes. Rule 2. An engine has either tasks or one cell under way, never both, so one piece of user code runs at a
+time. Rule 3. Work waits here and not in sockets: an engine gets one task, and more only while its tasks are short.
+Rule 4. A client that does not read gets no new results, and no engine works for it meanwhile. Rule 5. Every task that
+was accepted ends in exactly one result, whatever dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from . import commands as c
+from . import events as e
+from .tables import WINDOW_BYTES, Call, Client, Engine, State, Task
+
+#: After an interrupt a stock kernel may never reply: idle and so many seconds without a reply end a cell.
+REPLY_GRACE = 1.0
+
+
+class Core:
+    """``handle`` takes an event and the time in seconds and returns commands; ``deadline`` says when to call with Ticked."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Client] = {}
+        self.engines: dict[int, Engine] = {}
+        self.tasks: dict[str, Task] = {}
+        #: Cells that are idle and whose reply has not come.
+        self._unreplied: set[str] = set()
+        self._commands: list[c.Command] = []
+        self._now = 0.0
+        self._handlers: dict[type, Callable[..., None]] = {
+            e.ClientJoined: self._client_joined,
+            e.ClientLeft: self._client_left,
+            e.EngineJoined: self._engine_joined,
+            e.EngineLeft: self._engine_left,
+            e.Submitted: self._submitted,
+            e.TasksFinished: self._tasks_finished,
+            e.TasksRecalled: self._tasks_recalled,
+            e.CellReplied: self._cell_replied,
+            e.KernelIdle: self._kernel_idle,
+            e.OutputsSettled: self._outputs_settled,
+            e.Acked: self._acked,
+            e.Aborted: self._aborted,
+            e.InterruptAsked: self._interrupt_asked,
+            e.InterruptSent: self._interrupt_sent,
+            e.Ticked: self._ticked,
+        }
+
+    def handle(self, event: e.Event, now: float) -> list[c.Command]:
+        self._now = now
+        self._commands = []
+        self._handlers[type(event)](event)
+        return self._commands
+
+    def deadline(self) -> float | None:
+        """When ``handle(Ticked(), now)`` has something to do, in seconds on the caller's clock; None: never."""
+        if not self._unreplied:
+            return None
+        return min(self.tasks[task].idle_since or 0.0 for task in self._unreplied) + REPLY_GRACE
+
+    def spend(self, client: str, amount: int) -> bool:
+        """Whether ``amount`` bytes of output may go to ``client`` now; if so they are counted."""
+        record = self.clients.get(client)
+        if record is None or not record.credit.free:
+            return False
+        record.credit.take(amount)
+        return True
+
+    # -- clients ------------------------------------------------------------------------------------------------------
+
+    def _client_joined(self, event: e.ClientJoined) -> None:
+        self.clients.setdefault(event.client, Client(event.client))
+
+    def _client_left(self, event: e.ClientLeft) -> None:
+        client = self.clients.pop(event.client, None)
+        if client is None:
+            return
+        # What runs has no reader any more, but it stays in the tables: its engine is busy until it is done.
+        dropped = [task for task in map(self.tasks.__getitem__, client.tasks) if task.state is not State.SENT]
+        self._unqueue(dropped)
+        for task in dropped:
+            self._drop(task)
+        self._pump_all()
+
+    def _acked(self, event: e.Acked) -> None:
+        client = self.clients.get(event.client)
+        if client is None:
+            return
+        was_free = client.credit.free
+        client.credit.give(event.amount)
+        self._flush(client)
+        if client.credit.free and not was_free:
+            for engine in self.engines.values():
+                engine.unpark(client.id)
+            self._pump_all()
+
+    # -- engines ------------------------------------------------------------------------------------------------------
+
+    def _engine_joined(self, event: e.EngineJoined) -> None:
+        self.engines[event.engine] = Engine(event.engine, has_tasks=event.tasks)
+        self._commands.append(c.Announce(joined=(event.engine,)))
+
+    def _engine_left(self, event: e.EngineLeft) -> None:
+        engine = self.engines.pop(event.engine, None)
+        if engine is None:
+            return
+        for task_id, client in engine.unsettled:
+            self._commands.append(c.Settle(client, task_id))
+        for task_id in [*engine.sent, *engine.waiting()]:
+            started = task_id in engine.sent
+            reason = f"engine {engine.id} {event.reason}"
+            self._fail(self.tasks[task_id], "died", reason + ("" if started else " before this task was started"))
+        self._commands.append(c.Announce(left=((engine.id, event.reason),)))
+
+    # -- work ---------------------------------------------------------------------------------------------------------
+
+    def _submitted(self, event: e.Submitted) -> None:
+        client = self.clients[event.client]
+        call = Call(event.size, len(event.targets))
+        for task_id, engine_id in event.targets:
+            task = Task(task_id, client.id, engine_id, event.kind, event.size, call)
+            self.tasks[task_id] = task
+            client.tasks.add(task_id)
+            engine = self.engines.get(engine_id)
+            if engine is None:
+                self._fail(task, "died", f"engine {engine_id} is not part of the cluster (any more)")
+            elif event.kind != "cell" and not engine.has_tasks:
+                self._fail(task, "died", f"engine {engine_id} is no Python kernel with pxkernel.engine: it only runs cells")
+            else:
+                engine.queue.append(task_id)
+                self._pump(engine)
+
+    def _pump(self, engine: Engine) -> None:
+        """Send what the engine may have now; half a window at a time, so that a message carries many short tasks."""
+        if len(engine.sent) > engine.window // 2:
+            return
+        batch: list[str] = []
+        while engine.queue and self._has_room(engine):
+            task = self.tasks[engine.queue[0]]
+            client = self.clients[task.client]
+            if not client.credit.free:
+                engine.park(client.id)
+                continue
+            if engine.sent and (task.kind == "cell" or self.tasks[next(iter(engine.sent))].kind == "cell"):
+                break
+            engine.queue.popleft()
+            self._send(engine, task)
+            if task.kind == "cell":
+                self._commands.append(c.RunCell(engine.id, task.id))
+            else:
+                batch.append(task.id)
+        if batch:
+            self._commands.append(c.RunTasks(engine.id, batch))
+
+    @staticmethod
+    def _has_room(engine: Engine) -> bool:
+        return not engine.interrupting and len(engine.sent) < engine.window and engine.sent_bytes < WINDOW_BYTES
+
+    def _send(self, engine: Engine, task: Task) -> None:
+        task.state = State.SENT
+        engine.sent[task.id] = None
+        engine.sent_bytes += task.size
+        self._leave(task)
+
+    def _pump_all(self) -> None:
+        for engine in self.engines.values():
+            if engine.queue:
+                self._pump(engine)
+
+    def _leave(self, task: Task) -> None:
+        """A task has left the queue: its client's submission credit comes back with the last one of a call."""
+        if task.left:
+            return
+        task.left = True
+        task.call.waiting -= 1
+        if task.call.waiting == 0 and task.client in self.clients:
+            self._commands.append(c.Acknowledge(task.client, task.call.size))
+
+    def _tasks_finished(self, event: e.TasksFinished) -> None:
+        engine = self.engines.get(event.engine)
+        if engine is None:
+            return
+        for task_id, size, seconds in event.results:
+            if task_id not in engine.sent:
+                continue
+            engine.measure(seconds)
+            task = self.tasks[task_id]
+            engine.unsettled.append((task_id, task.client))
+            self._finish(engine, task, size)
+        self._pump(engine)
+
+    def _cell_replied(self, event: e.CellReplied) -> None:
+        engine, task = self.engines.get(event.engine), self.tasks.get(event.task)
+        if engine is None or task is None or task.id not in engine.sent:
+            return
+        task.replied = True
+        task.result_size = event.size
+        if task.idle_since is not None:
+            self._finish_cell(engine, task)
+
+    def _kernel_idle(self, event: e.KernelIdle) -> None:
+        engine, task = self.engines.get(event.engine), self.tasks.get(event.task)
+        if engine is None or task is None or task.id not in engine.sent or task.idle_since is not None:
+            return
+        task.idle_since = self._now
+        if task.replied:
+            self._finish_cell(engine, task)
+        else:
+            self._unreplied.add(task.id)
+
+    def _finish_cell(self, engine: Engine, task: Task) -> None:
+        self._unreplied.discard(task.id)
+        self._commands.append(c.Settle(task.client, task.id))
+        self._finish(engine, task, task.result_size)
+        self._pump(engine)
+
+    def _ticked(self, event: e.Ticked) -> None:
+        for task_id in list(self._unreplied):
+            task = self.tasks[task_id]
+            if self._now - (task.idle_since or 0.0) < REPLY_GRACE:
+                continue
+            engine = self.engines[task.engine]
+            self._commands.append(c.Fail(task.id, engine.id, "interrupted", "the kernel was interrupted"))
+            self._finish_cell(engine, task)
+
+    def _finish(self, engine: Engine, task: Task, size: int) -> None:
+        engine.sent.pop(task.id, None)
+        engine.sent_bytes -= task.size
+        self._done(task, size)
+
+    # -- results ------------------------------------------------------------------------------------------------------
+
+    def _done(self, task: Task, size: int) -> None:
+        task.state = State.DONE
+        task.result_size = size
+        client = self.clients.get(task.client)
+        if client is None:
+            self._drop(task)
+            return
+        client.outbox.append(task.id)
+        self._flush(client)
+
+    def _flush(self, client: Client) -> None:
+        ready: list[str] = []
+        while client.outbox and client.credit.free:
+            task = self.tasks[client.outbox.popleft()]
+            client.credit.take(task.result_size)
+            client.tasks.discard(task.id)
+            del self.tasks[task.id]
+            ready.append(task.id)
+        if ready:
+            self._commands.append(c.Deliver(client.id, ready))
+
+    def _fail(self, task: Task, status: str, reason: str) -> None:
+        """End a task that no engine will report; it is in no queue any more."""
+        self._leave(task)
+        self._unreplied.discard(task.id)
+        self._commands.append(c.Fail(task.id, task.engine, status, reason))
+        self._commands.append(c.Settle(task.client, task.id))
+        self._done(task, 0)
+
+    def _drop(self, task: Task) -> None:
+        client = self.clients.get(task.client)
+        if client is not None:
+            client.tasks.discard(task.id)
+        del self.tasks[task.id]
+        self._commands.append(c.Forget(task.id))
+
+    def _outputs_settled(self, event: e.OutputsSettled) -> None:
+        engine = self.engines.get(event.engine)
+        if engine is None or all(task_id != event.task for task_id, _ in engine.unsettled):
+            return
+        settled = None
+        while settled != event.task:
+            settled, client = engine.unsettled.popleft()
+            self._commands.append(c.Settle(client, settled))
+
+    # -- taking work back ---------------------------------------------------------------------------------------------
+
+    def _own(self, client: str, tasks: Sequence[str]) -> list[Task]:
+        """A client can take back its own tasks only."""
+        found = (self.tasks.get(task_id) for task_id in tasks)
+        return [task for task in found if task is not None and task.client == client]
+
+    def _unqueue(self, tasks: Sequence[Task]) -> None:
+        by_engine: dict[int, set[str]] = {}
+        for task in tasks:
+            if task.state is State.QUEUED:
+                by_engine.setdefault(task.engine, set()).add(task.id)
+        for engine_id, ids in by_engine.items():
+            self.engines[engine_id].remove(ids)
+
+    def _aborted(self, event: e.Aborted) -> None:
+        self._abort(self._own(event.client, event.tasks))
+
+    def _abort(self, tasks: Sequence[Task]) -> None:
+        self._unqueue(tasks)
+        recalls: dict[int, list[str]] = {}
+        for task in tasks:
+            if task.state is State.QUEUED:
+                self._fail(task, "aborted", "it was aborted before it started")
+            elif task.state is State.SENT and task.kind != "cell" and not task.aborted:
+                task.aborted = True
+                recalls.setdefault(task.engine, []).append(task.id)
+        for engine_id, ids in recalls.items():
+            self._commands.append(c.RecallTasks(engine_id, ids))
+
+    def _tasks_recalled(self, event: e.TasksRecalled) -> None:
+        engine = self.engines.get(event.engine)
+        if engine is None:
+            return
+        back = [self.tasks[task_id] for task_id in event.tasks if task_id in engine.sent]
+        for task in back:
+            engine.sent.pop(task.id)
+            engine.sent_bytes -= task.size
+            if task.aborted or task.client not in self.clients:
+                self._fail(task, "aborted", "it was aborted before it started")
+            else:
+                task.state = State.QUEUED
+        engine.queue.extendleft(task.id for task in reversed(back) if task.state is State.QUEUED)
+        self._pump(engine)
+
+    def _interrupt_asked(self, event: e.InterruptAsked) -> None:
+        tasks = self._own(event.client, event.tasks)
+        heads = {task.id for task in tasks if task.state is State.SENT and self._is_head(task)}
+        self._abort([task for task in tasks if task.id not in heads])
+        for task_id in heads:
+            self._interrupt(self.engines[self.tasks[task_id].engine], task_id)
+
+    def _is_head(self, task: Task) -> bool:
+        return next(iter(self.engines[task.engine].sent), None) == task.id
+
+    def _interrupt(self, engine: Engine, task_id: str) -> None:
+        # What waits behind the task inside the engine comes back first, or the signal could hit it.
+        behind = [other for other in engine.sent if other != task_id and not self.tasks[other].aborted]
+        if behind:
+            self._commands.append(c.RecallTasks(engine.id, behind))
+        engine.interrupting = True
+        self._commands.append(c.InterruptEngine(engine.id))
+
+    def _interrupt_sent(self, event: e.InterruptSent) -> None:
+        engine = self.engines.get(event.engine)
+        if engine is not None:
+            engine.interrupting = False
+            self._pump(engine)

@@ -1,0 +1,119 @@
+"""What can happen to the controller, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ClientJoined:
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLeft:
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineJoined:
+    """An engine is ready. ``tasks`` says whether it has a task channel (a kernel with the extension)."""
+
+    engine: int
+    tasks: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLeft:
+    """An engine is gone; ``reason`` completes the sentence "engine 3 ..."."""
+
+    engine: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """One call of a client: ``kind`` is "apply", "execute" or "cell"; ``targets`` = (task, engine) pairs."""
+
+    client: str
+    kind: str
+    size: int
+    targets: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksFinished:
+    """The extension of ``engine`` reports tasks: (task, size of the result in bytes, seconds it ran)."""
+
+    engine: int
+    results: Sequence[tuple[str, int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class TasksRecalled:
+    engine: int
+    tasks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CellReplied:
+    """The ``execute_reply`` of a cell has come; ``size`` is that of its content."""
+
+    engine: int
+    task: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class KernelIdle:
+    """The idle status of a cell has come."""
+
+    engine: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputsSettled:
+    """Every output of ``engine`` up to and including that of ``task`` has been seen."""
+
+    engine: int
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """A client has received ``amount`` bytes of what it was sent."""
+
+    client: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    client: str
+    tasks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptAsked:
+    client: str
+    tasks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptSent:
+    """The kernel's manager has sent the interrupt that InterruptEngine asked for."""
+
+    engine: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time has passed ``Core.deadline()``."""
+
+
+Event = (
+    ClientJoined | ClientLeft | EngineJoined | EngineLeft | Submitted | TasksFinished | TasksRecalled | CellReplied
+    | KernelIdle | OutputsSettled | Acked | Aborted | InterruptAsked | InterruptSent | Ticked
+)  # fmt: skip

@@ -1,0 +1,111 @@
+"""The three tables of the core: clients, engines, tasks."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..protocol.credit import Credit
+
+#: An engine gets more than one task at a time only while its recent tasks took less than this, in seconds.
+SHORT_TASK = 0.003
+#: The most tasks and the most payload bytes that may wait inside an engine.
+WINDOW_TASKS = 64
+WINDOW_BYTES = 4 * 1024 * 1024
+
+
+class State(Enum):
+    """Where a task is. QUEUED → SENT → DONE; a queued task can also be failed straight to DONE."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    DONE = "done"
+
+
+@dataclass(slots=True)
+class Task:
+    """One call on one engine."""
+
+    id: str
+    client: str
+    engine: int
+    kind: str
+    size: int
+    #: The submission whose credit is given back when its last task has left the controller.
+    call: Call
+    state: State = State.QUEUED
+    #: Bytes of the result while it waits for its client's credit.
+    result_size: int = 0
+    #: Its client has aborted it and a recall is on the way to the engine.
+    aborted: bool = False
+    #: It has been sent once, so that its call has been counted down.
+    left: bool = False
+    #: A cell is done when both have come.
+    replied: bool = False
+    #: When the idle status of a cell came, None before.
+    idle_since: float | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """The payload that several tasks share; ``waiting`` of them have not left the controller."""
+
+    size: int
+    waiting: int
+
+
+@dataclass(slots=True)
+class Client:
+    id: str
+    #: Bytes of results and output that are on the way to it.
+    credit: Credit = field(default_factory=Credit)
+    #: Results that wait for credit.
+    outbox: deque[str] = field(default_factory=deque)
+    tasks: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Engine:
+    """One incarnation of one engine."""
+
+    id: int
+    has_tasks: bool
+    queue: deque[str] = field(default_factory=deque)
+    #: By client: the queued tasks of clients that do not read, so that they do not hold up those behind them.
+    parked: dict[str, deque[str]] = field(default_factory=dict)
+    #: What was sent and is not done, in the order of sending: all tasks or one cell, never both.
+    sent: dict[str, None] = field(default_factory=dict)
+    sent_bytes: int = 0
+    #: Finished tasks whose output is still coming, in order: (task, client).
+    unsettled: deque[tuple[str, str]] = field(default_factory=deque)
+    #: Moving average of the seconds that a task takes, None before the first.
+    pace: float | None = None
+    #: An interrupt is on its way; nothing is sent before it is out, so that it hits nobody else.
+    interrupting: bool = False
+
+    def measure(self, seconds: float) -> None:
+        # The newest task counts half: one slow task closes the window at once, a few quick ones open it.
+        self.pace = seconds if self.pace is None else (self.pace + seconds) / 2
+
+    @property
+    def window(self) -> int:
+        return WINDOW_TASKS if self.pace is not None and self.pace < SHORT_TASK else 1
+
+    def waiting(self) -> list[str]:
+        """Every task that has not been sent."""
+        return [*(task for tasks in self.parked.values() for task in tasks), *self.queue]
+
+    def remove(self, tasks: set[str]) -> None:
+        """Take tasks that wait out of the queue."""
+        self.queue = deque(task for task in self.queue if task not in tasks)
+        kept = {client: deque(t for t in parked if t not in tasks) for client, parked in self.parked.items()}
+        self.parked = {client: parked for client, parked in kept.items() if parked}
+
+    def park(self, client: str) -> None:
+        """Put the head of the queue aside until ``client`` reads again."""
+        self.parked.setdefault(client, deque()).append(self.queue.popleft())
+
+    def unpark(self, client: str) -> None:
+        """Queue again, ahead of everything that came later, what was put aside for ``client``."""
+        self.queue.extendleft(reversed(self.parked.pop(client, ())))

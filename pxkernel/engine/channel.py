@@ -1,0 +1,273 @@
+"""The task channel: one DEALER that dials out to the controller, served on the kernel's own event loop.
+
+Rule 1. Everything that has arrived is read before the next task starts, so that a recall in it wins. Rule 2. No task
+starts while a cell awaits, and none while a task awaits: one piece of user code at a time. Rule 3. After a batch the
+streams are flushed once and one idle status says on iopub that the output of the batch is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import os
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Awaitable
+from typing import Any
+
+import zmq
+from ipykernel.connect import get_connection_file, get_connection_info
+from tornado.ioloop import IOLoop
+
+from ..errors import ClusterError, ProtocolError
+from ..protocol import here
+from ..protocol.clusterfile import ClusterFile
+from ..protocol.messages import Finished, Hello, Leave, Recall, Recalled, Refused, Release, Run, Welcome
+from ..protocol.wire import Codec
+from . import lifeline
+from .interrupts import InterruptGate
+from .parents import header_of, output_of
+from .run import Outcome, Runner
+
+#: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
+TURN = 0.02
+#: How long the controller may take to answer a kernel that asks to be adopted, in seconds.
+WELCOME_TIMEOUT = 10.0
+
+
+class TaskChannel:
+    """Serves the tasks of one kernel.
+
+    Parameters
+    ----------
+    kernel
+        The ipykernel kernel of this process.
+    cluster
+        The cluster to join.
+    launched
+        What the controller gave to an engine that it started, None for a kernel that asks to be adopted.
+    """
+
+    def __init__(self, kernel: Any, cluster: ClusterFile, launched: dict[str, Any] | None):
+        self.engine_id: int | None = launched["id"] if launched else None
+        self.active = False
+        self._kernel = kernel
+        self._cluster = cluster
+        self._launched = launched
+        self._codec = Codec(bytes.fromhex(cluster.key))
+        self._session = uuid.uuid4().hex[:12]
+        self._gate = InterruptGate()
+        self._runner = Runner(kernel, self._gate)
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self._loop = IOLoop.current()
+        self._queue: deque[tuple[str, str, dict[str, Any], Any]] = deque()
+        #: Tasks that were read into the queue and recalled since.
+        self._batch: list[str] = []
+        self._task_runs = False
+        self._cells = 0
+        self._serving = False
+
+    # -- joining and leaving ------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Dial the controller; a kernel that asks to be adopted waits for the answer.
+
+        Raises
+        ------
+        ClusterError
+            The controller refuses, or does not answer.
+        """
+        self._socket.linger = 1000
+        self._socket.set_hwm(0)
+        self._socket.connect(self._cluster.address)
+        adopt = self._launched is None
+        info: dict[str, Any] = {"incarnation": self._launched["incarnation"] if self._launched else None}
+        if adopt:
+            info["connection"] = _connection_info()
+        self._send(Hello("engine", self._session, os.getpid(), self.engine_id, info))
+        if adopt:
+            self._await_welcome()
+            # The cell that loads the extension is running, and its pre_execute event has passed.
+            self._cells = 1
+        else:
+            self._prepare_launched()
+        self.active = True
+        here.engine = (self._cluster.directory, self.engine_id)  # type: ignore[assignment]
+        self._keep_output()
+        events = self._kernel.shell.events
+        events.register("pre_execute", self._cell_starts)
+        events.register("post_execute", self._cell_ends)
+        lifeline.watch(self._cluster, not adopt, lambda: self._loop.add_callback(self._controller_is_gone))
+        self._loop.add_handler(self._socket.FD, lambda *_: self._serve(), IOLoop.READ)
+        # The socket's descriptor tells edges, and one may have passed.
+        self._loop.add_callback(self._serve)
+
+    def _await_welcome(self) -> None:
+        if not self._socket.poll(int(WELCOME_TIMEOUT * 1000)):
+            self._close()
+            raise ClusterError(f"the controller of {self._cluster.path} did not answer in {WELCOME_TIMEOUT:.0f} s")
+        answer = self._codec.decode(self._socket.recv_multipart())
+        if not isinstance(answer, Welcome):
+            self._close()
+            raise ClusterError(f"the cluster does not take this kernel: {getattr(answer, 'reason', answer)}")
+        self.engine_id = answer.engine_id
+
+    def _prepare_launched(self) -> None:
+        assert self._launched is not None
+        # ipykernel turns file descriptor 2 into a pipe of its own: what a crash writes there vanishes with the process.
+        self._crash_log = open(self._launched["crash_log"], "a")  # noqa: SIM115
+        faulthandler.enable(self._crash_log)
+
+    def _keep_output(self) -> None:
+        """Let iopub wait for its readers instead of dropping what they have not read (design, decision 13)."""
+        thread = self._kernel.iopub_thread
+        thread.schedule(lambda: thread.socket.setsockopt(zmq.XPUB_NODROP, 1))
+
+    def leave(self, reason: str) -> None:
+        """Stop being an engine and tell the controller."""
+        if self.active:
+            self._send(Leave(reason))
+            self._close()
+
+    def _close(self) -> None:
+        if self.active:
+            self.active = False
+            here.engine = None
+            events = self._kernel.shell.events
+            events.unregister("pre_execute", self._cell_starts)
+            events.unregister("post_execute", self._cell_ends)
+            self._loop.remove_handler(self._socket.FD)
+        self._socket.close()
+        self._context.term()
+
+    def _controller_is_gone(self) -> None:
+        if self._launched is not None:
+            self._kernel.io_loop.add_callback(self._kernel.io_loop.stop)
+        elif self.active:
+            self._close()
+
+    # -- events of the kernel -----------------------------------------------------------------------------------------
+
+    def _cell_starts(self) -> None:
+        if not self._task_runs:
+            self._cells += 1
+
+    def _cell_ends(self) -> None:
+        if not self._task_runs:
+            self._cells = max(0, self._cells - 1)
+            self._loop.add_callback(self._serve)
+
+    # -- serving ------------------------------------------------------------------------------------------------------
+
+    def _send(self, message: Any) -> None:
+        self._socket.send_multipart(self._codec.encode(message), copy=False)
+
+    def _read_all(self) -> None:
+        while self.active:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            try:
+                message = self._codec.decode(frames)
+            except ProtocolError as error:
+                print(f"pxkernel.engine: {error}", file=sys.__stderr__)
+                continue
+            if isinstance(message, Run):
+                tasks = zip(message.tasks, message.payloads, strict=True)
+                self._queue.extend((*task, payload) for task, payload in tasks)
+            elif isinstance(message, Recall):
+                self._recall(set(message.tasks))
+            elif isinstance(message, Release):
+                self._close()
+            elif isinstance(message, Refused):
+                print(f"pxkernel.engine: the controller refuses: {message.reason}", file=sys.__stderr__)
+                self._controller_is_gone()
+
+    def _recall(self, ids: set[str]) -> None:
+        recalled = [task[0] for task in self._queue if task[0] in ids]
+        self._queue = deque(task for task in self._queue if task[0] not in ids)
+        if recalled:
+            self._send(Recalled(recalled))
+
+    def _serve(self) -> None:
+        """Called by the event loop when something may have arrived, and after a cell."""
+        if self._serving or not self.active:
+            return
+        self._serving = True
+        try:
+            with self._gate.watching():
+                self._serve_turn()
+        finally:
+            self._serving = False
+
+    def _serve_turn(self) -> None:
+        end = time.monotonic() + TURN
+        while True:
+            self._read_all()
+            if not self._queue or self._task_runs or self._cells or not self.active:
+                break
+            if time.monotonic() > end:
+                self._loop.add_callback(self._serve)
+                break
+            self._run(*self._queue.popleft())
+        self._settle()
+
+    def _run(self, task_id: str, kind: str, options: dict[str, Any], payload: Any) -> None:
+        self._task_runs = True
+        events = self._kernel.shell.events
+        with output_of(self._kernel.shell, header_of(task_id, self._session)):
+            if kind != "execute":
+                events.trigger("pre_execute")
+            outcome = self._runner.run(kind, payload)
+            if isinstance(outcome, tuple):
+                events.trigger("post_execute")
+        if isinstance(outcome, tuple):
+            self._report(task_id, outcome)
+            self._task_runs = False
+        else:
+            asyncio.ensure_future(self._run_async(task_id, kind, outcome))
+
+    async def _run_async(self, task_id: str, kind: str, outcome: Awaitable[Outcome]) -> None:
+        with output_of(self._kernel.shell, header_of(task_id, self._session)), self._gate.watching():
+            done = await outcome
+            if kind != "execute":
+                self._kernel.shell.events.trigger("post_execute")
+        self._report(task_id, done)
+        self._task_runs = False
+        self._loop.add_callback(self._serve)
+
+    def _report(self, task_id: str, outcome: Outcome) -> None:
+        record, frames = outcome
+        self._send(Finished([[task_id, record]], (frames,)))
+        self._batch.append(task_id)
+
+    def _settle(self) -> None:
+        if not self._batch or not self.active:
+            return
+        last, self._batch = self._batch[-1], []
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = {"header": header_of(last, self._session)}
+        topic = f"kernel.{self._kernel.ident}.status".encode()
+        self._kernel.session.send(
+            self._kernel.iopub_socket, "status", {"execution_state": "idle"}, parent=parent, ident=topic
+        )
+
+
+def _connection_info() -> dict[str, Any]:
+    """Where this kernel listens; its values are JSON."""
+    info = get_connection_info(unpack=True)
+    key = info.get("key", b"")
+    connection = {name: info[name] for name in info if name.endswith("_port")}
+    return {
+        **connection,
+        "ip": info["ip"],
+        "transport": info.get("transport", "tcp"),
+        "key": key.decode() if isinstance(key, bytes) else key,
+        "signature_scheme": info.get("signature_scheme", "hmac-sha256"),
+        "connection_file": get_connection_file(),
+    }

@@ -1,0 +1,44 @@
+"""The functions behind push, pull and their relatives: called on the engine like any user's function.
+
+Names may be any target or expression, ``a``, ``a.b`` or ``a[0]`` (features DV-05, DV-06).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from IPython import get_ipython
+
+
+def _user_namespace() -> dict[str, Any]:
+    return get_ipython().user_ns  # type: ignore[no-any-return, no-untyped-call]
+
+
+def push(values: Mapping[str, Any]) -> None:
+    """Bind every name in ``values`` in the user's namespace."""
+    namespace = _user_namespace()
+    for name, value in values.items():
+        if name.isidentifier():
+            namespace[name] = value
+        else:
+            # The value is bound under a name that no user can write, so that the target may be any expression.
+            namespace[" pushed"] = value
+            try:
+                exec(f"{name} = globals()[' pushed']", namespace)
+            finally:
+                namespace.pop(" pushed", None)
+
+
+def pull(names: str | Sequence[str]) -> Any:
+    """The value of one expression, or a list of the values of several."""
+    namespace = _user_namespace()
+    if isinstance(names, str):
+        return _value(names, namespace)
+    return [_value(name, namespace) for name in names]
+
+
+def _value(name: str, namespace: dict[str, Any]) -> Any:
+    if name in namespace:
+        return namespace[name]
+    return eval(name, namespace)

@@ -1,0 +1,175 @@
+"""One task: unpack, call, pack, and the record of an error.
+
+The record is what ``protocol.messages.Finished`` describes; its ``error`` holds the engine's own IPython traceback of the
+user's frames, without ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable
+from types import TracebackType
+from typing import Any
+
+from ..protocol.pack import Travelled, missing_name_hint, pack_result, unpack
+from .interrupts import InterruptGate
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+Outcome = tuple[dict[str, Any], list[Any]]
+
+#: A map shows the tracebacks of its first failing items; the others keep their name and text.
+SHOWN_FAILURES = 10
+
+
+class Runner:
+    """Runs tasks in the namespace of one kernel.
+
+    ``run`` returns the record and the result's payload, or an awaitable of both for code that awaits.
+    """
+
+    def __init__(self, kernel: Any, gate: InterruptGate):
+        self._kernel = kernel
+        self._shell = kernel.shell
+        self._gate = gate
+        self._travelled = Travelled()
+        self._kinds: dict[str, Callable[[Sequence[Any]], Any]] = {
+            "apply": self._apply,
+            "map": self._map,
+        }
+
+    def run(self, kind: str, payload: Sequence[Any]) -> Outcome | Awaitable[Outcome]:
+        if kind == "execute":
+            return self._execute(bytes(getattr(payload[0], "buffer", payload[0])).decode())
+        record: dict[str, Any] = {"status": "ok", "started": time.time()}
+        frames: list[Any] = []
+        try:
+            try:
+                self._gate.open()
+                value, failures = self._kinds[kind](payload)
+                if isawaitable(value):
+                    return self._awaited(record, value)
+                if failures:
+                    record["failures"] = failures
+                frames = pack_result(value)
+            finally:
+                self._gate.close()
+        except BaseException as error:
+            record["status"] = "error"
+            record["error"] = self.describe(error)
+        record["completed"] = time.time()
+        return record, frames
+
+    def _unpack(self, payload: Sequence[Any]) -> Any:
+        return unpack(payload, namespace=self._shell.user_ns, travelled=self._travelled)
+
+    def _apply(self, payload: Sequence[Any]) -> tuple[Any, None]:
+        function, args, kwargs = self._unpack(payload)
+        return function(*args, **kwargs), None
+
+    def _map(self, payload: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
+        """A failing item costs its own result and nobody else's (features MAP-05, MAP-06)."""
+        function, columns, _ = self._unpack(payload)
+        values: list[Any] = []
+        failures: list[list[Any]] = []
+        for index, items in enumerate(zip(*columns, strict=False)):
+            try:
+                values.append(function(*items))
+            except Exception as error:
+                values.append(None)
+                failures.append([index, self.describe(error, shown=len(failures) < SHOWN_FAILURES)])
+        return values, failures
+
+    async def _awaited(self, record: dict[str, Any], awaitable: Awaitable[Any]) -> Outcome:
+        frames: list[Any] = []
+        try:
+            frames = pack_result(await awaitable)
+        except BaseException as error:
+            record["status"] = "error"
+            record["error"] = self.describe(error)
+        record["completed"] = time.time()
+        return record, frames
+
+    async def _execute(self, code: str) -> Outcome:
+        record: dict[str, Any] = {"status": "ok", "started": time.time()}
+        sys.last_value = None
+        try:
+            self._gate.open()
+            reply = await self._kernel.do_execute(code, silent=True, store_history=False)
+        except KeyboardInterrupt as error:
+            reply = {"status": "error", **self.describe(error)}
+        finally:
+            self._gate.close()
+        if reply["status"] != "ok":
+            record["status"] = "error"
+            error = {key: reply[key] for key in ("ename", "evalue", "traceback")}
+            raised = sys.last_value
+            # The class is that of the exception which IPython has just shown; its name proves that it is the same one.
+            error["mro"] = _mro(type(raised)) if type(raised).__name__ == reply["ename"] else []
+            self._hint(error, raised)
+            record["error"] = error
+        record["completed"] = time.time()
+        return record, []
+
+    # -- errors -------------------------------------------------------------------------------------------------------
+
+    def describe(self, error: BaseException, shown: bool = True) -> dict[str, Any]:
+        """The record of an exception: JSON values only."""
+        description = {
+            "ename": type(error).__name__,
+            "evalue": _text(error),
+            "traceback": self._render(error) if shown else [],
+            "mro": _mro(type(error)),
+        }
+        self._hint(description, error)
+        return description
+
+    def _hint(self, description: dict[str, Any], error: BaseException | None) -> None:
+        name = getattr(error, "name", None)
+        if not isinstance(error, NameError) or not name:
+            return
+        hint = missing_name_hint(name, self._travelled)
+        if hint:
+            description["traceback"] = [*description["traceback"], hint]
+
+    def _render(self, error: BaseException) -> list[str]:
+        trace = user_frames(error.__traceback__)
+        for cause in _chain(error):
+            cause.__traceback__ = user_frames(cause.__traceback__)
+        try:
+            lines = self._shell.InteractiveTB.structured_traceback(type(error), error, trace)
+            return list(map(str, lines))
+        except Exception:
+            return "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+
+
+def user_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not of pxkernel; all of it if there is none."""
+    first = trace
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        first = first.tb_next
+    return first if first is not None else trace
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    cause = error.__cause__ or error.__context__
+    while cause is not None and cause not in found:
+        found.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return found
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"<its text cannot be had: {type(broken).__name__}>"
+
+
+def _mro(cls: type) -> list[list[str]]:
+    return [[base.__module__, base.__qualname__] for base in cls.__mro__ if issubclass(base, BaseException)]

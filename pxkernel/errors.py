@@ -1,0 +1,399 @@
+"""Every exception of pxkernel.
+
+    PxkernelError                   whatever pxkernel raises; ``engine_info`` says on which engine, if on one
+    ├── ClusterError                a controller or an engine could not be started
+    ├── ProtocolError               a message with a wrong signature, or one that makes no sense
+    ├── NoEnginesRegistered         there is nobody to do the work
+    ├── EngineError                 the engine died or left before it answered
+    ├── TaskAborted                 the task was taken back before it started
+    └── RemoteError                 the user's code raised on an engine
+        ├── RemoteError[KeyError]   ... something that this process knows as KeyError: it is both (see remote_error)
+        └── CompositeError          several of all these in one; an ExceptionGroup as well
+
+A wait that took too long raises Python's own TimeoutError.
+
+Rule 1. A remote exception is text: name, value, rendered traceback, and the *names* of its classes. Nothing is
+        unpickled to show it, to catch it, or to send it on.
+Rule 2. Who reads the traceback wants the lines of the user's code on the engine. IPython shows those and no others
+        (``_render_traceback_``); plain Python shows them below its own, as a note.
+Rule 3. The constructor of the original class never runs here. Its arguments stayed on the engine, so the attributes
+        which it would have set are None or missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import re
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+__all__ = [
+    *("PxkernelError", "ClusterError", "ProtocolError", "NoEnginesRegistered", "EngineError", "TaskAborted"),
+    *("RemoteError", "CompositeError", "TimeoutError", "collect_exceptions", "composite_error"),
+    *("class_names", "remote_error", "show_remote_errors"),
+]
+
+# ipyparallel has this name, and means the same class.
+TimeoutError = TimeoutError
+
+EngineInfo = Mapping[str, Any]  # {"engine_id": int, "engine_uuid": str, "method": "execute" | "apply"}
+
+
+class PxkernelError(Exception):
+    """Base of all exceptions that pxkernel raises."""
+
+    engine_info: EngineInfo | None = None
+
+    def __init__(self, *args: object, engine_info: EngineInfo | None = None):
+        super().__init__(*args)
+        self.engine_info = engine_info
+
+
+class ClusterError(PxkernelError):
+    """A controller or an engine could not be started."""
+
+
+class ProtocolError(PxkernelError):
+    """A message is not signed with this cluster's key, or makes no sense."""
+
+
+class NoEnginesRegistered(PxkernelError):
+    """The cluster, or the selection of targets, has no engine."""
+
+
+class EngineError(PxkernelError):
+    """The engine died, or left, before it answered."""
+
+
+class TaskAborted(PxkernelError):
+    """The task was taken back before it started; ``args`` is its message id."""
+
+
+# ---- errors of the user's code on an engine
+
+
+class RemoteError(PxkernelError):
+    """An exception that the user's code raised on an engine.
+
+    Made by `remote_error`, which finds out whether this process knows the original class.
+    """
+
+    # A class that is mixed in may have properties with these names: found first, these defaults hide them.
+    ename: str = ""
+    evalue: str = ""
+    engine_info: EngineInfo | None = None
+    _lines: tuple[str, ...] = ()
+    _class_names: tuple[tuple[str, str], ...] = ()
+
+    def __new__(cls, *args: object, **kwargs: object) -> RemoteError:
+        return _blank(cls)
+
+    def __init__(
+        self,
+        ename: str,
+        evalue: str,
+        traceback: Sequence[str] = (),
+        engine_info: EngineInfo | None = None,
+        mro: Iterable[Sequence[str]] = (),
+    ):
+        # No super().__init__(): that would be the constructor of the class mixed in (rule 3).
+        self.args = self.ename, self.evalue = ename, evalue
+        self.engine_info = engine_info
+        text = traceback if isinstance(traceback, str) else "\n".join(traceback)
+        self._lines = tuple(text.split("\n")) if text else ()
+        self._class_names = tuple((module, qualname) for module, qualname in mro)
+        if self._lines:
+            BaseException.add_note(self, _COLOUR.sub("", "\n".join(self.render_traceback())))
+        if isinstance(self, (SyntaxError, ImportError)):
+            # Whoever renders a SyntaxError takes this instead of str().
+            self.msg = evalue
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Keep from a class that is mixed in that it has a subclass: it may count them, or want arguments."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = (self.ename, self.evalue, self._lines, self.engine_info, self._class_names)
+        return remote_error, fields, vars(self)
+
+    @property
+    def traceback(self) -> str:
+        """The traceback as the engine's IPython rendered it, colours included."""
+        return "\n".join(self._lines)
+
+    def __str__(self) -> str:
+        return _one_line(self.engine_info, self.ename, self.evalue)
+
+    def __repr__(self) -> str:
+        engine_id = self.engine_info.get("engine_id", "?") if self.engine_info else " "
+        return f"<Remote[{engine_id}]:{self.ename}({self.evalue})>"
+
+    def render_traceback(self, excid: int | None = None) -> list[str]:
+        """Lines to show: which engine, then what its IPython said. (`excid` is for CompositeError.)"""
+        return [_label(self.engine_info) + ":", *(self._lines or ["No traceback available"])]
+
+    def print_traceback(self, excid: int | None = None) -> None:
+        print("\n".join(self.render_traceback(excid)))
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython asks for this before it renders a traceback of its own."""
+        return self.render_traceback()
+
+
+class CompositeError(RemoteError, ExceptionGroup):
+    """The errors of several engines, or of several tasks, in one.
+
+    ``except CompositeError`` catches all of them together, ``except* KeyError`` those that are KeyErrors.
+    """
+
+    #: How many errors are shown; None shows all. Assign to the class.
+    tb_limit: int | None = 5
+
+    # Part of every RemoteError; here the members have them.
+    ename = evalue = traceback = engine_info = None
+
+    def __new__(cls, message: str, errors: Iterable[Exception]) -> CompositeError:
+        return ExceptionGroup.__new__(cls, message, tuple(_flat(errors)))
+
+    def __init__(self, message: str, errors: Iterable[Exception]):
+        """Nothing to do: an ExceptionGroup takes its arguments in `__new__`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.exceptions), vars(self)
+
+    def derive(self, errors: Sequence[Exception]) -> CompositeError:
+        """Called by Python for the parts that ``except*``, `split` and `subgroup` make."""
+        return type(self)(self.message, errors)
+
+    @property
+    def msg(self) -> str:
+        return self.message
+
+    @property
+    def elist(self) -> list[tuple[str, str, str, EngineInfo | None]]:
+        """One (ename, evalue, traceback, engine_info) for each error."""
+        return [_fields(error) for error in self.exceptions]
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        for ename, evalue, _, engine_info in self.elist[: self.tb_limit]:
+            lines.append(_one_line(engine_info, ename, evalue.partition("\n")[0]))
+        return "\n".join(lines + self._rest())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.exceptions)})"
+
+    def render_traceback(self, excid: int | None = None) -> list[str]:
+        """Lines to show: of the error with index `excid` (not its engine's id), or of the first `tb_limit` ones."""
+        if excid is not None:
+            return _block(self._member(excid))
+        lines = []
+        for error in self.exceptions[: self.tb_limit]:
+            lines += [*_block(error), ""]
+        return lines + self._rest()
+
+    def raise_exception(self, excid: int = 0) -> NoReturn:
+        """Raise one of the errors by itself."""
+        # Mostly called while this group is handled: without "from None" plain Python would show all of it again.
+        raise self._member(excid) from None
+
+    def _member(self, excid: int) -> Exception:
+        try:
+            return self.exceptions[excid]
+        except IndexError:
+            raise IndexError(f"an exception with index {excid} does not exist") from None
+
+    def _rest(self) -> list[str]:
+        hidden = len(self.exceptions) - len(self.exceptions[: self.tb_limit])
+        return [f"... {hidden} more exceptions ..."] if hidden else []
+
+
+def composite_error(results: Iterable[Any] | Mapping[Any, Any], method: str = "unspecified") -> CompositeError | None:
+    """One error for all that went wrong among `results`; None if nothing did.
+
+    Only exceptions of pxkernel count. Any other is a value: the user's function returned it.
+    """
+    values = results.values() if isinstance(results, Mapping) else results
+    errors = [value for value in values if isinstance(value, PxkernelError)]
+    return CompositeError(f"one or more exceptions raised in: {method}", errors) if errors else None
+
+
+def collect_exceptions(results: Any, method: str = "unspecified") -> Any:
+    """Pass `results` (a list, or a dict by engine) through; if it has errors, raise them as one CompositeError."""
+    error = composite_error(results, method)
+    if error is not None:
+        raise error
+    return results
+
+
+# ---- the original class of a remote exception
+
+# They end a process, a generator or a loop: of the engine, not of whoever asks for its result.
+_CONTROL = (SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, StopAsyncIteration)
+# The members of a group stayed on the engine, and a RemoteError is remote as it is.
+_NOT_MIXED_IN = (*_CONTROL, BaseExceptionGroup, RemoteError)
+
+
+def class_names(cls: type[BaseException]) -> list[tuple[str, str]]:
+    """What an engine says of the class of an exception, for `remote_error`: each class of its MRO by name."""
+    return [(c.__module__, c.__qualname__) for c in cls.__mro__ if c is not object]
+
+
+def remote_error(
+    ename: str,
+    evalue: str,
+    traceback: Sequence[str] = (),
+    engine_info: EngineInfo | None = None,
+    mro: Iterable[Sequence[str]] = (),
+) -> RemoteError:
+    """A RemoteError which the first class of `mro` that this process can import catches too.
+
+    `mro` is what `class_names` gave on the engine. A class with which no instance can be made is passed over.
+    """
+    fields = ename, evalue, traceback, engine_info, tuple(mro)
+    for original in _known_classes(fields[-1]):
+        try:
+            error = _blank(_mixed(original))
+            RemoteError.__init__(error, *fields)
+        except Exception:  # a class may do anything when it is subclassed
+            continue
+        return error
+    return RemoteError(*fields)
+
+
+def _known_classes(mro: Iterable[Sequence[str]]) -> Iterator[type[Exception]]:
+    for module, qualname in mro:
+        found = _imported(module, qualname)
+        if isinstance(found, type) and issubclass(found, Exception):
+            if not issubclass(found, _NOT_MIXED_IN) and found is not Exception and found is not PxkernelError:
+                yield found
+
+
+def _imported(module: str, qualname: str) -> object:
+    try:
+        # sys.modules first, and not only for speed: import_module waits for a module which another thread is importing,
+        # and that thread may be waiting for this very result.
+        found: Any = sys.modules.get(module) or importlib.import_module(module)
+        for name in qualname.split("."):
+            found = getattr(found, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # an import runs any code, sys.exit() included
+        return None
+    return found
+
+
+def _no_attribute(self: RemoteError, name: str) -> NoReturn:
+    message = f"{type(self).__qualname__} has no {name!r}: what its constructor set stayed on the engine"
+    raise AttributeError(message, name=name, obj=self)
+
+
+# What Python calls of its own accord must not be the original class's (rule 3): it would miss what __init__ sets up. An
+# HTTPError, for example, looks up every unknown attribute, even __notes__, in a file that it does not have here.
+_PYTHONS_OWN = ("getattribute", "setattr", "delattr", "eq", "ne", "hash", "format", "dir", "setstate")
+_SHIELD: dict[str, Any] = {
+    **{f"__{name}__": getattr(Exception, f"__{name}__") for name in _PYTHONS_OWN},
+    "__getattr__": _no_attribute,
+    "__bool__": lambda self: True,
+    "__reduce_ex__": lambda self, protocol: self.__reduce__(),
+}
+
+
+@functools.lru_cache(maxsize=256)  # bounded: a notebook defines its classes again and again
+def _mixed(original: type[Exception]) -> type[RemoteError]:
+    qualname = f"RemoteError[{original.__qualname__}]"
+    body = {**_SHIELD, "__module__": __name__, "__qualname__": qualname, "__doc__": RemoteError.__doc__}
+    if hasattr(original, "__del__"):
+        body["__del__"] = lambda self: None
+    # Front ends show __name__ as the error's name, Python's own traceback shows __qualname__.
+    mixed = types.new_class(original.__name__, (RemoteError, original), exec_body=lambda ns: ns.update(body))
+    if original not in mixed.__mro__ or RemoteError not in mixed.__mro__:
+        raise TypeError(f"the metaclass of {original.__qualname__} made something else")
+    return mixed
+
+
+def _blank(cls: type[RemoteError]) -> RemoteError:
+    """An instance of `cls` on which no constructor written in Python has run."""
+    for base in cls.__mro__:
+        new = vars(base).get("__new__")
+        if isinstance(new, types.BuiltinFunctionType):
+            # Of several bases written in C only that which decides the layout can do it.
+            with contextlib.suppress(TypeError):
+                return new(cls)
+    raise TypeError(f"cannot make an instance of {cls.__qualname__}")
+
+
+# ---- text
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _label(engine_info: EngineInfo | None) -> str:
+    if not engine_info:
+        return "[Engine Exception]"
+    return f"[{engine_info.get('engine_id', '?')}:{engine_info.get('method', '?')}]"
+
+
+def _one_line(engine_info: EngineInfo | None, ename: str, evalue: str) -> str:
+    return f"{_label(engine_info)} {ename}: {evalue}" if evalue else f"{_label(engine_info)} {ename}"
+
+
+def _fields(error: Exception) -> tuple[str, str, str, EngineInfo | None]:
+    if isinstance(error, RemoteError):
+        return error.ename, error.evalue, error.traceback, error.engine_info
+    return type(error).__name__, str(error), "", getattr(error, "engine_info", None)
+
+
+def _block(error: Exception) -> list[str]:
+    if isinstance(error, RemoteError):
+        return error.render_traceback()
+    ename, evalue, _, engine_info = _fields(error)
+    return [_label(engine_info) + ":", f"{ename}: {evalue}" if evalue else ename]
+
+
+def _flat(errors: Iterable[Exception]) -> Iterator[Exception]:
+    for error in errors:
+        if isinstance(error, CompositeError):
+            yield from error.exceptions
+        else:
+            yield error
+
+
+# ---- IPython
+
+
+class _Shown(Exception):
+    """Stands for a RemoteError while IPython shows it, and after that as ``sys.last_value``, also for ``%tb``."""
+
+    def __init__(self, error: RemoteError):
+        self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.error, name)
+
+    def __str__(self) -> str:
+        return str(self.error)
+
+
+def show_remote_errors(shell: Any) -> None:
+    """Have an IPython shell show the traceback of the engine, and only that, for every RemoteError.
+
+    IPython asks for `_render_traceback_` too late for some of them: it hands each exception group, and whatever was
+    raised while one was handled, to the traceback module, and a SyntaxError to a renderer of its own. A custom handler
+    is its public way around. One that the user has set before is kept, for its exceptions.
+    """
+    earlier, earlier_handler = shell.custom_exceptions, shell.CustomTB
+    if RemoteError in earlier:
+        return
+
+    def handler(shell: Any, etype: Any, value: Any, tb: Any, tb_offset: int | None = None) -> list[str]:
+        if not isinstance(value, RemoteError):
+            return earlier_handler(etype, value, tb, tb_offset=tb_offset)
+        shown = types.new_class(etype.__name__, (_Shown,))(value).with_traceback(tb)
+        shell.showtraceback((type(shown), shown, tb))
+        return value.render_traceback()
+
+    shell.set_custom_exc((*earlier, RemoteError), handler)

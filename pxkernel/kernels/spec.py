@@ -1,0 +1,73 @@
+"""Which kernel an engine is: its kernelspec, its arguments, its environment."""
+
+from __future__ import annotations
+
+import sys
+
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+
+from traitlets import Instance
+
+from ..errors import ClusterError
+
+FORK_SERVER = "pxkernel-forkserver"
+LOCAL = "local-provisioner"
+
+#: What an ipykernel gets to become an engine. ``extra_extensions`` adds to the extensions of the user's configuration
+#: where ``extensions`` would replace them; engines write no history file, because many writers lock it.
+ENGINE_ARGUMENTS = ["--IPKernelApp.extra_extensions=pxkernel.engine", "--HistoryManager.enabled=False"]
+
+
+def find(kernel_name: str | None) -> KernelSpec:
+    """The kernelspec ``kernel_name``; None means ipykernel under this interpreter.
+
+    Raises
+    ------
+    ClusterError
+        There is no such kernelspec; the text lists those that exist.
+    """
+    manager = KernelSpecManager()
+    if kernel_name is None:
+        # The user may have given the environment's own kernelspec variables: they count, if it is this interpreter's.
+        try:
+            spec = manager.get_kernel_spec("python3")
+        except NoSuchKernel:
+            return KernelSpec(**get_kernel_dict())
+        return spec if _is_this_interpreter(spec) else KernelSpec(**get_kernel_dict())
+    try:
+        return manager.get_kernel_spec(kernel_name)
+    except NoSuchKernel:
+        names = ", ".join(sorted(manager.find_kernel_specs())) or "none"
+        raise ClusterError(f"there is no kernelspec {kernel_name!r}; installed are: {names}") from None
+
+
+def _is_this_interpreter(spec: KernelSpec) -> bool:
+    # jupyter_client puts sys.executable in the place of these names.
+    names = {"python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}", sys.executable}
+    return bool(spec.argv) and spec.argv[0] in names
+
+
+def is_engine(spec: KernelSpec) -> bool:
+    """Whether a kernel of this kernelspec can load ``pxkernel.engine``: an ipykernel."""
+    return spec.language.lower() == "python" and any(
+        argument in ("ipykernel_launcher", "ipykernel") for argument in spec.argv
+    )
+
+
+def choose_provisioner(spec: KernelSpec, wanted: str | None) -> None:
+    """Write the provisioner into ``spec``: the one that the user wants, the kernelspec's own, or the platform's."""
+    own = spec.metadata.get("kernel_provisioner", {}).get("provisioner_name")
+    default = FORK_SERVER if sys.platform.startswith("linux") else LOCAL
+    name = {"local": LOCAL, "forkserver": FORK_SERVER}.get(wanted or "", wanted) or own or default
+    spec.metadata = {**spec.metadata, "kernel_provisioner": {"provisioner_name": name}}
+
+
+class OneKernelSpec(KernelSpecManager):
+    """Gives a KernelManager the kernelspec that has been chosen, whatever name it asks for."""
+
+    chosen = Instance(KernelSpec)
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Called by ``KernelManager.kernel_spec``."""
+        return self.chosen

@@ -1,0 +1,15 @@
+"""What travels between client, controller and engine.
+
+::
+
+    objects ── pack ──▶ payload frames ──┐
+                                         ├── wire ──▶ signed zmq frames
+    decisions ── messages ──▶ header ────┘
+
+- ``pack`` turns Python objects into frames and back; only clients and engines use it.
+- ``messages`` are the frozen dataclasses that the three parties exchange.
+- ``wire`` signs a message into frames and verifies what arrives.
+- ``credit`` bounds what may be on the way to one peer.
+- ``partition`` splits sequences over engines and joins them again.
+- ``clusterfile`` is how a process finds a running cluster.
+"""

@@ -1,0 +1,208 @@
+"""How a process finds a running cluster: one directory per cluster, with a cluster file in it.
+
+::
+
+    <Jupyter's runtime directory>/pxkernel/<cluster id>/    mode 0700, gone when the cluster has stopped
+        cluster.json          mode 0600: where the controller listens, and the key
+        kernel-<engine>-<incarnation>.json    Jupyter connection files, for ``jupyter console --existing``
+        *.log                 what controller, fork server and engines wrote to their own stdout and stderr
+    <socket directory>        the same directory if its path is short enough for Unix sockets
+
+The controller's socket is the proof of life: nobody listens on it, the cluster is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+from ..errors import ClusterError
+
+#: The id of the cluster that ``pxcluster start`` starts and ``Cluster.from_file()`` finds without arguments.
+DEFAULT_ID = ""
+#: Names the cluster of a process: a cluster id or the path of a cluster file.
+ENVIRONMENT = "PXKERNEL_CLUSTER"
+#: Set by the controller for the engines that it starts: JSON {"id", "incarnation", "crash_log"}.
+LAUNCHED = "PXKERNEL_ENGINE"
+FILE_NAME = "cluster.json"
+_DEFAULT_FOLDER = "default"
+#: sun_path holds 108 bytes on Linux and 104 on macOS; a socket's own name needs about 24 of them.
+_LONGEST_SOCKET_DIRECTORY = 78
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFile:
+    """What a cluster file says."""
+
+    cluster_id: str
+    directory: str
+    sockets: str
+    #: Where the controller listens, ``ipc://...``.
+    address: str
+    #: The secret that signs every message, in hexadecimal.
+    key: str
+    controller_pid: int
+    #: The process whose end stops the cluster, None for a detached cluster.
+    owner_pid: int | None
+
+    @property
+    def path(self) -> Path:
+        return Path(self.directory) / FILE_NAME
+
+    def write(self) -> None:
+        text = json.dumps(asdict(self), indent=1)
+        temporary = self.path.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        temporary.rename(self.path)
+
+    def alive(self) -> bool:
+        """Whether the controller listens."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(1)
+            try:
+                probe.connect(self.address.removeprefix("ipc://"))
+            except OSError:
+                return False
+        return True
+
+    def remove(self) -> None:
+        """Remove everything that the cluster has on disk."""
+        shutil.rmtree(self.sockets, ignore_errors=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def runtime_directory() -> Path:
+    """The folder of the folders of all clusters of this user."""
+    return Path(jupyter_runtime_dir()) / "pxkernel"
+
+
+def folder(cluster_id: str) -> Path:
+    """The directory of the cluster ``cluster_id``.
+
+    Raises
+    ------
+    ClusterError
+        The id has characters that a folder name should not have, or is the default cluster's folder name.
+    """
+    if cluster_id == DEFAULT_ID:
+        return runtime_directory() / _DEFAULT_FOLDER
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", cluster_id) or cluster_id == _DEFAULT_FOLDER:
+        raise ClusterError(
+            f"{cluster_id!r} cannot be a cluster id: use up to 64 letters, digits, '-', '_' or '.', and not "
+            f"{_DEFAULT_FOLDER!r}"
+        )
+    return runtime_directory() / cluster_id
+
+
+def prepare(cluster_id: str) -> tuple[Path, Path]:
+    """Make the directory of a new cluster and the directory of its sockets.
+
+    Raises
+    ------
+    ClusterError
+        A cluster of this id is running.
+    """
+    directory = folder(cluster_id)
+    if directory.exists():
+        try:
+            old = read(directory / FILE_NAME)
+        except (ClusterError, FileNotFoundError):
+            shutil.rmtree(directory, ignore_errors=True)
+        else:
+            if old.alive():
+                raise ClusterError(f"a cluster with the id {cluster_id!r} is running already: {old.path}")
+            old.remove()
+    directory.mkdir(mode=0o700, parents=True)
+    if len(os.fsencode(directory)) <= _LONGEST_SOCKET_DIRECTORY:
+        return directory, directory
+    for place in (tempfile.gettempdir(), "/tmp"):
+        if len(os.fsencode(place)) <= _LONGEST_SOCKET_DIRECTORY - 16:
+            return directory, Path(tempfile.mkdtemp(prefix="px-", dir=place))
+    raise ClusterError(f"no directory with a path short enough for Unix sockets: {directory}, {tempfile.gettempdir()}")
+
+
+def read(path: str | os.PathLike[str]) -> ClusterFile:
+    """Read a cluster file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is none.
+    ClusterError
+        It is not a cluster file.
+    """
+    try:
+        text = Path(path).read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f"there is no cluster file {path}: is the cluster running?") from None
+    except OSError as error:
+        raise ClusterError(f"the cluster file {path} cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise ClusterError(f"{path} is not a cluster file: it is not text") from None
+    try:
+        return ClusterFile(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise ClusterError(f"{path} is not a cluster file: {error}") from None
+
+
+def running() -> list[ClusterFile]:
+    """The clusters of this user whose controller answers."""
+    found = []
+    for path in sorted(runtime_directory().glob(f"*/{FILE_NAME}")):
+        try:
+            file = read(path)
+        except (ClusterError, FileNotFoundError):
+            continue
+        if file.alive():
+            found.append(file)
+    return found
+
+
+def find(cluster: str | os.PathLike[str] | None = None) -> ClusterFile:
+    """The cluster file that ``cluster`` (an id or a path) means.
+
+    Without an argument: the one that the environment variable ``PXKERNEL_CLUSTER`` names, else the default cluster,
+    else the only running one.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such cluster, or none at all.
+    ClusterError
+        The file is no cluster file, its cluster has ended, or several clusters run and none is named.
+    """
+    if cluster is None:
+        cluster = os.environ.get(ENVIRONMENT) or None
+    if cluster is None:
+        return _only_running()
+    text = os.fspath(cluster)
+    is_path = os.sep in text or text.endswith(".json")
+    file = read(text if is_path else folder(text) / FILE_NAME)
+    if not file.alive():
+        raise ClusterError(f"the cluster of {file.path} is not running any more (its controller was {file.controller_pid})")
+    return file
+
+
+def _only_running() -> ClusterFile:
+    clusters = running()
+    for file in clusters:
+        if file.cluster_id == DEFAULT_ID:
+            return file
+    if len(clusters) == 1:
+        return clusters[0]
+    if not clusters:
+        raise FileNotFoundError(
+            f"no cluster is running (looked in {runtime_directory()}): start one with Cluster(n=4) or `pxcluster start -n 4`"
+        )
+    names = ", ".join(repr(file.cluster_id) for file in clusters)
+    raise ClusterError(f"several clusters are running, name one of them: {names}")

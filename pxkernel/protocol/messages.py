@@ -1,0 +1,191 @@
+"""The messages of the front: what clients, controller and engines say to each other.
+
+Rule 1: a message is a frozen dataclass whose fields are JSON values. Rule 2: what users' code made (pickles, source
+code, output) is never in a field but in ``payloads``, a tuple of frame lists that the controller passes on unread.
+Rule 3: a field that lists tasks may name one or thousands; nobody sends a message per task when more are waiting.
+
+========== ============================= ===========================================
+direction  message                       meaning
+========== ============================= ===========================================
+any → c    Hello                         "I am here": a client, or an engine
+c → any    Welcome, Refused              the answer to Hello
+client → c Submit, Abort, Interrupt, Ask work, and what to do about it
+c → client Results, Outputs, Settled,    what became of it
+           EnginesChanged, Answer
+c → engine Run, Recall, Release          a window of tasks
+engine → c Finished, Recalled, Leave     what became of them
+any        Ack                           credit: so many bytes have been dealt with
+========== ============================= ===========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: One payload: the frame that is interpreted (a pickle, source code, JSON), then its out-of-band buffers.
+Payload = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Opens a conversation.
+
+    ``role`` is "client" or "engine". An engine that the cluster started names its ``engine_id``; a kernel that asks to
+    be adopted leaves it None and puts its connection information into ``info["connection"]``.
+    """
+
+    role: str
+    session: str
+    pid: int
+    engine_id: int | None
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The controller accepts; ``engines`` lists the engines that are ready."""
+
+    engine_id: int | None
+    engines: list[dict[str, Any]]
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The controller does not take the sender of a Hello, or no longer knows an engine."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Work for engines: ``calls[i] = [kind, options, [[task_id, engine_id], ...]]`` uses ``payloads[i]``."""
+
+    calls: list[list[Any]]
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """Do not start these tasks."""
+
+    tasks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Interrupt those of the tasks that run and abort the others."""
+
+    tasks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question that has one Answer: ``topic`` names it, ``arguments`` are its keywords."""
+
+    number: int
+    topic: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to Ask ``number``; ``error`` is None or says why there is no value."""
+
+    number: int
+    value: Any
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """``results[i] = [task_id, record]`` with ``payloads[i]``; the record is that of ``Finished``."""
+
+    results: list[list[Any]]
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """``outputs[i] = [task_id, msg_type]``; ``payloads[i]`` is the JSON content of that iopub message."""
+
+    outputs: list[list[Any]]
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """All output of these tasks has been passed on, except ``dropped`` bytes of each that were over the budget."""
+
+    tasks: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class EnginesChanged:
+    """Engines that are ready now, and ``left`` = [engine_id, reason] of those that are gone."""
+
+    joined: list[dict[str, Any]]
+    left: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """``tasks[i] = [task_id, kind, options]`` with ``payloads[i]``: run them in this order."""
+
+    tasks: list[list[Any]]
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Give these tasks back unless they have started."""
+
+    tasks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Stop being an engine of this cluster; the kernel goes on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """``results[i] = [task_id, record]`` with ``payloads[i]``.
+
+    The record holds ``status`` ("ok", "error", "aborted", "died"), ``started`` and ``completed`` (seconds since the
+    epoch, engine clock) and, for errors, ``error`` = {ename, evalue, traceback, mro}.
+    """
+
+    results: list[list[Any]]
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """These tasks had not started and will not."""
+
+    tasks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The engine goes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """``amount`` bytes of what was received have been dealt with: the sender may send as many more."""
+
+    amount: int
+
+
+Message = (
+    Hello | Welcome | Refused | Submit | Abort | Interrupt | Ask | Answer | Results | Outputs | Settled
+    | EnginesChanged | Run | Recall | Release | Finished | Recalled | Leave | Ack
+)  # fmt: skip

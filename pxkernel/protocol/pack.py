@@ -1,0 +1,238 @@
+"""Python objects to payload frames and back.
+
+    frames = [head, long byte strings ..., buffers ...]
+
+`head` is a pickle (protocol 5). Buffers are what it keeps out of band: arrays, memoryviews. Long byte strings are cut
+out of the stream itself: the pickler hands each of them to its file in one piece, so they need neither a copy nor a
+reducer (none is ever asked about `bytes`). A head with such cuts begins with `_CUT` and a table of where they were.
+
+Only clients and engines unpack. The controller routes frames and looks into none.
+"""
+
+import itertools
+import pickle
+import reprlib
+import struct
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pxkernel.protocol import travel
+from pxkernel.protocol.arrive import Travelled, load_for, missing_name_hint
+
+__all__ = ["Frame", "Travelled", "missing_name_hint", "pack", "pack_call", "pack_result", "unpack"]
+
+Frame = bytes | bytearray | memoryview
+
+# A frame costs a few µs on every hop; copying less than this costs less.
+_BUFFER_FLOOR = 4096
+# The pickler flushes ordinary data in pieces of 64 kB to 128 kB: only longer ones are single byte strings for certain.
+_CUT_FLOOR = 256 * 1024
+_CUT = b"\x01"  # a pickle begins with 0x80
+_PLAIN = frozenset({type(None), bool, int, float, complex, str})
+
+
+def pack(obj: Any, *, namespace: dict[str, Any] | None = None) -> list[Frame]:
+    """The frames of any object. `namespace` is the user's here, should its `__name__` not say `__main__`."""
+    if _is_plain(obj) or (type(obj) in (tuple, list) and len(obj) < 32 and all(map(_is_plain, obj))):
+        buffers: list[memoryview] = []
+        return [pickle.dumps(obj, 5, buffer_callback=_keeper(buffers)), *buffers]
+    for careful in (False, True):
+        stream: list[Any] = _Stream()
+        buffers = []
+        pickler = travel.Pickler(stream, _keeper(buffers), namespace=namespace, careful=careful)
+        try:
+            pickler.dump(obj)
+            break
+        except Exception:
+            # A function that merely came along may be to blame: then the next round leaves it at home.
+            if careful or not pickler.carries:
+                raise
+    return [*_cut(stream), *buffers]
+
+
+def _is_plain(obj: Any) -> bool:
+    """What no reducer is needed for: starting cloudpickle's pickler costs ten times as much as these themselves."""
+    kind = type(obj)
+    if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
+        return obj.flags.writeable and obj.flags.forc and obj.dtype.isbuiltin == 1 and not obj.dtype.hasobject
+    return kind in _PLAIN
+
+
+def unpack(
+    frames: Sequence[Frame], *, namespace: dict[str, Any] | None = None, travelled: Travelled | None = None
+) -> Any:
+    """The object in `frames`. Functions of a notebook run in `namespace` (default: this process's `__main__`).
+
+    A read-only buffer is copied, so that an array is private and writable; a writable one is handed over as it is.
+    """
+    head = frames[0]
+    if memoryview(head)[:1] != _CUT:
+        buffers = [_writable(frame) for frame in frames[1:]]
+        return load_for(namespace, travelled, lambda: pickle.loads(head, buffers=buffers))
+    stream = _Rejoined(frames)
+    buffers = [_writable(frame) for frame in frames[stream.frames :]]
+    return load_for(namespace, travelled, pickle.Unpickler(stream, buffers=buffers).load)
+
+
+def pack_call(
+    f: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, *, namespace: dict[str, Any] | None = None
+) -> list[Frame]:
+    """The frames of `(f, args, kwargs)`; the error of a call that cannot travel names the argument to blame."""
+    args, kwargs = tuple(args), kwargs or {}
+    try:
+        return pack((f, args, kwargs), namespace=namespace)
+    except Exception as error:
+        suspects = [(f"function {getattr(f, '__name__', '')}".rstrip(), f)]
+        suspects += [(f"argument {index}", arg) for index, arg in enumerate(args)]
+        suspects += [(f"argument {name}", arg) for name, arg in kwargs.items()]
+        raise _refusal(suspects, error, namespace) from error
+
+
+def pack_result(obj: Any, *, namespace: dict[str, Any] | None = None) -> list[Frame]:
+    """The frames of what a call returned."""
+    try:
+        return pack(obj, namespace=namespace)
+    except Exception as error:
+        raise _refusal([("the result", obj)], error, namespace) from error
+
+
+# --- frames
+
+
+class _Stream(list[Any]):
+    """A file for a pickler that keeps every write apart."""
+
+    write = list.append
+
+
+def _keeper(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        small = raw.nbytes < _BUFFER_FLOOR
+        if not small:
+            buffers.append(raw)
+        return small
+
+    return keep_in_band
+
+
+def _cut(stream: list[Any]) -> list[Frame]:
+    if len(stream) == 1:
+        return [stream[0]]
+    rest, cuts, places, size = [], [], [], 0
+    for piece in stream:
+        if len(piece) < _CUT_FLOOR:
+            rest.append(piece)
+            size += len(piece)
+        else:
+            # A bytearray may change its length, which an exported buffer would forbid its owner.
+            cuts.append(piece if type(piece) is bytes else bytes(piece))
+            places.append(size)
+    if not cuts:
+        return [b"".join(rest)]
+    table = struct.pack(f"<I{len(places)}Q", len(places), *places)
+    return [b"".join([_CUT, table, *rest]), *cuts]
+
+
+class _Rejoined:
+    """The file that an unpickler reads a cut stream from. Byte strings are read straight into their final place."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        head = memoryview(frames[0])
+        (count,) = struct.unpack_from("<I", head, 1)
+        places = struct.unpack_from(f"<{count}Q", head, 5)
+        rest = head[5 + 8 * count :]
+        self.frames = 1 + count
+        self._pieces: list[memoryview] = []
+        for start, end, cut in zip((0, *places), places, frames[1 : 1 + count], strict=False):
+            self._pieces += [rest[start:end], memoryview(cut)]
+        self._pieces.append(rest[places[-1] :])
+        self._pieces.reverse()
+
+    def readinto(self, target: Any) -> int:
+        wanted, done = memoryview(target).cast("B"), 0
+        while done < len(wanted) and self._pieces:
+            piece = self._pieces.pop()
+            part = piece[: len(wanted) - done]
+            wanted[done : done + len(part)] = part
+            done += len(part)
+            if len(part) < len(piece):
+                self._pieces.append(piece[len(part) :])
+        return done
+
+    def read(self, size: int) -> bytes:
+        data = bytearray(size)
+        return bytes(data[: self.readinto(data)])
+
+    def readline(self) -> bytes:
+        raise pickle.UnpicklingError("a pickle of protocol 5 has no lines")
+
+
+def _writable(frame: Frame) -> Frame:
+    view = memoryview(frame)
+    return bytearray(view) if view.readonly else view
+
+
+# --- naming what cannot travel
+
+
+def _refusal(suspects: list[tuple[str, Any]], error: Exception, namespace: dict[str, Any] | None) -> Exception:
+    kind = TypeError if isinstance(error, TypeError) else pickle.PicklingError
+    for name, obj in suspects:
+        found = _failure(obj, namespace)
+        if found is not None:
+            name, obj, found = _culprit(name, obj, found, namespace)
+            return kind(f"cannot send {name} ({_short(obj)}): {found}")
+    return kind(f"cannot send {suspects[0][0]}: {error}")
+
+
+def _failure(obj: Any, namespace: dict[str, Any] | None) -> Exception | None:
+    try:
+        travel.Pickler(travel.Nowhere(), namespace=namespace, careful=True).dump(obj)
+    except Exception as error:
+        return error
+    return None
+
+
+def _culprit(
+    name: str, obj: Any, error: Exception, namespace: dict[str, Any] | None, depth: int = 0
+) -> tuple[str, Any, Exception]:
+    """Follow the error into the object, to the smallest part that cannot travel on its own."""
+    # What is nested too deeply has only smaller parts with the same complaint; a long list is not worth a long search.
+    if depth < 8 and not isinstance(error.__cause__, RecursionError):
+        for step, part in itertools.islice(_parts(obj), 1000):
+            found = _failure(part, namespace)
+            if found is not None:
+                return _culprit(name + step, part, found, namespace, depth + 1)
+    return name, obj, error
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(obj, (list, tuple, set, frozenset)):
+        yield from ((f"[{index}]", part) for index, part in enumerate(obj))
+    elif isinstance(obj, dict):
+        yield from ((f"[{reprlib.repr(key)}]", part) for key, part in obj.items())
+    elif isinstance(obj, types.FunctionType):
+        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=False):
+            try:
+                yield f", closure variable {name}", cell.cell_contents
+            except ValueError:
+                continue
+        yield from ((f", default value {index}", part) for index, part in enumerate(obj.__defaults__ or ()))
+        yield from ((f", default of {name}", part) for name, part in (obj.__kwdefaults__ or {}).items())
+    elif isinstance(obj, types.MethodType):
+        yield ", the object of the method", obj.__self__
+    elif hasattr(type(obj), "func") and hasattr(type(obj), "keywords"):  # functools.partial
+        yield from ((", its function", obj.func), (", its arguments", obj.args), (", its arguments", obj.keywords))
+    attributes = getattr(obj, "__dict__", None)
+    if isinstance(attributes, (dict, types.MappingProxyType)):
+        yield from ((f".{name}", part) for name, part in attributes.items() if not name.startswith("__"))
+
+
+_repr = reprlib.Repr()
+_repr.maxother = _repr.maxstring = 80
+
+
+def _short(obj: Any) -> str:
+    return " ".join(_repr.repr(obj).split())

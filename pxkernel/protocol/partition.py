@@ -1,0 +1,84 @@
+"""Splitting a sequence over engines, and joining the parts (features DV-10, DV-11, MAP-01).
+
+Parts are contiguous ("b", the default) or dealt out like cards ("r"). They keep the type of the sequence where slicing
+does: lists, tuples, strings, arrays (by rows). A ``range`` becomes lists, as every seed shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+from typing import Any
+
+import numpy as np
+
+_MISSING = object()
+
+
+def _check(dist: str) -> None:
+    if dist not in ("b", "r"):
+        raise ValueError(f"dist must be 'b' (blocks) or 'r' (round robin), not {dist!r}")
+
+
+def bounds(length: int, parts: int) -> list[tuple[int, int]]:
+    """The ``(start, stop)`` of each of ``parts`` contiguous parts; the first ones are one longer.
+
+    >>> bounds(5, 4)
+    [(0, 2), (2, 3), (3, 4), (4, 5)]
+    """
+    base, extra = divmod(length, parts)
+    starts = [i * base + min(i, extra) for i in range(parts + 1)]
+    return list(zip(starts, starts[1:], strict=False))
+
+
+def split(seq: Any, parts: int, dist: str = "b") -> list[Any]:
+    """``seq`` in ``parts`` parts.
+
+    Raises
+    ------
+    TypeError
+        ``seq`` has no length or cannot be sliced (a generator, a set, a dict).
+    ValueError
+        ``dist`` is neither "b" nor "r".
+    """
+    _check(dist)
+    if isinstance(seq, range):
+        seq = list(seq)
+    try:
+        length = len(seq)
+        if dist == "r":
+            return [seq[i::parts] for i in range(parts)]
+        return [seq[start:stop] for start, stop in bounds(length, parts)]
+    except (TypeError, KeyError) as error:
+        raise TypeError(f"a sequence is needed to scatter, not {type(seq).__name__}: {error}") from None
+
+
+def join(parts: Sequence[Any], dist: str = "b") -> Any:
+    """The inverse of ``split``: lists and tuples become one list, arrays one array, strings one string.
+
+    Parts of other or of mixed types (left by ``flatten=True``) come back as a list of the parts.
+    """
+    _check(dist)
+    parts = list(parts)
+    if parts and all(isinstance(part, np.ndarray) and part.ndim for part in parts):
+        return _join_arrays(parts, dist)
+    if parts and all(isinstance(part, str) for part in parts):
+        return "".join(_deal(parts) if dist == "r" else parts)
+    if all(isinstance(part, list | tuple | range) for part in parts):
+        return list(_deal(parts)) if dist == "r" else list(chain.from_iterable(parts))
+    return parts
+
+
+def _deal(parts: Sequence[Any]) -> Any:
+    return (item for row in zip_longest(*parts, fillvalue=_MISSING) for item in row if item is not _MISSING)
+
+
+def _join_arrays(parts: list[np.ndarray], dist: str) -> np.ndarray:
+    filled = [part for part in parts if len(part)] or parts[:1]
+    joined = np.concatenate(filled)
+    if dist == "b":
+        return joined
+    dealt = np.empty_like(joined)
+    for index, part in enumerate(parts):
+        dealt[index :: len(parts)] = part
+    return dealt
