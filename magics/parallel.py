@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from IPython.core.error import UsageError
+from IPython.core.magic import no_var_expand
 
 from ..client.asyncresult import AsyncResult
 from ..client.view import DirectView
@@ -71,6 +72,7 @@ class ParallelMagics:
 
     # -- %px ----------------------------------------------------------------------------------------------------------
 
+    @no_var_expand
     def px(self, line: str) -> AsyncResult | None:
         """%px code: run one line on the engines of the active view."""
         return self._run(self._view("px"), line, verbose=self.verbose is not False)

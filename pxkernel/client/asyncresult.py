@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CompositeError, PxkernelError, composite_error
 from ..protocol import here
 from ..protocol.pack import unpack
+from ..protocol.wire import raw
 from .outputs import Printer, interactive
 from .records import ExecuteReply, Metadata, Part
 
@@ -266,7 +267,7 @@ class AsyncResult(Future[Any]):
     def _read(self, part: Part) -> Any:
         if part.method == "execute":
             return ExecuteReply(part)
-        return unpack(part.frames, namespace=self._client.namespace()) if part.frames else None
+        return unpack(list(map(raw, part.frames)), namespace=self._client.namespace()) if part.frames else None
 
     def _assemble(self, values: list[Any]) -> Any:
         return values[0] if self._single else values

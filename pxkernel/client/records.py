@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import EngineError, PxkernelError, RemoteError, TaskAborted, remote_error
+from ..protocol.wire import raw
 
 #: The names that old documents (seed 004) use for what IPython has renamed since.
 _OLD_NAMES = {"pyin": "execute_input", "pyout": "execute_result", "pyerr": "error"}
@@ -112,7 +113,7 @@ class Part:
     # -- output -------------------------------------------------------------------------------------------------------
 
     def add_output(self, msg_type: str, payload: Sequence[Any]) -> tuple[str, dict[str, Any], list[Any]]:
-        content = json.loads(bytes(getattr(payload[0], "buffer", payload[0])))
+        content = json.loads(bytes(raw(payload[0])))
         output = (msg_type, content, list(payload[1:]))
         self.outputs.append(output)
         return output

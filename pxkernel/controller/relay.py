@@ -1,7 +1,7 @@
 """Results and output on their way to the clients.
 
 What one turn of the main loop produces for a client goes out as at most three messages: output, then results, then what
-has settled.
+has settled. News that only say what has settled wait a moment for others: every message wakes the client.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ OUTPUT_TYPES = frozenset(
 )
 
 
+#: How long they wait, in seconds.
+SETTLED_DELAY = 0.002
+
+
 @dataclass(slots=True)
 class Outbox:
     """What waits for the end of the turn, for one client."""
@@ -29,6 +33,10 @@ class Outbox:
     results: list[list[Any]] = field(default_factory=list)
     result_payloads: list[Sequence[Any]] = field(default_factory=list)
     settled: list[list[Any]] = field(default_factory=list)
+    #: When what has settled goes out at the latest.
+    due: float = 0.0
+    #: Bytes of submissions that have been passed on and not been acknowledged.
+    unacknowledged: int = 0
     #: Bytes of output, by task, that the client had no credit for.
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -43,8 +51,16 @@ class Outbox:
         self.results.append([task_id, record])
         self.result_payloads.append(frames)
 
-    def settle(self, task_id: str) -> None:
+    def settle(self, task_id: str, now: float) -> None:
+        if not self.settled:
+            self.due = now + SETTLED_DELAY
         self.settled.append([task_id, self.dropped.pop(task_id, 0)])
+
+    def wait(self, now: float) -> float | None:
+        """How many seconds may pass before ``take``; None: there is nothing to take."""
+        if self.outputs or self.results:
+            return 0.0
+        return max(0.0, self.due - now) if self.settled else None
 
     def take(self) -> list[Message]:
         """The messages of this turn."""

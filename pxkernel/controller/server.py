@@ -24,6 +24,7 @@ from ..kernels.channels import Channels, KernelMessage
 from ..kernels.forkserver import forkserver
 from ..protocol import messages as m
 from ..protocol.clusterfile import ClusterFile
+from ..protocol.credit import LIMIT
 from ..protocol.processes import wait_for_end
 from ..protocol.wire import Codec, size
 from .launcher import Launcher
@@ -119,6 +120,7 @@ class Server:
             m.Ack: self._acked,
             m.Finished: self._finished,
             m.Recalled: self._recalled,
+            m.Settled: self._settled,
             m.Leave: self._leave,
         }
         self._on_command: dict[type, Callable[[Any], None]] = {
@@ -129,7 +131,7 @@ class Server:
             c.Fail: self._fail,
             c.Deliver: self._deliver,
             c.Settle: self._settle,
-            c.Acknowledge: lambda command: self._to_client(command.client, m.Ack(command.amount)),
+            c.Acknowledge: self._acknowledge,
             c.Forget: lambda command: self._forget(command.task),
             c.Announce: self._announce,
         }
@@ -166,14 +168,14 @@ class Server:
             deadline = self._core.deadline()
             if deadline is not None and time.monotonic() >= deadline:
                 self._handle(e.Ticked())
-            for client in list(self._outboxes):
-                self._flush(client)
+            self._flush_due()
         self._close()
 
     def _timeout(self) -> float | None:
         now = time.monotonic()
-        times = [t for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
-        return max(0.0, min(times) - now) * 1000 + 1 if times else None
+        times = [t - now for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
+        times += [wait for outbox in self._outboxes.values() if (wait := outbox.wait(now)) is not None]
+        return max(0.0, min(times)) * 1000 + 1 if times else None
 
     def _wake(self) -> None:
         os.write(self._wake_write, b"\0")
@@ -385,6 +387,12 @@ class Server:
         if isinstance(engine, int):
             self._handle(e.TasksRecalled(engine, message.tasks))
 
+    def _settled(self, identity: bytes, message: m.Settled) -> None:
+        engine = self._identities.get(identity)
+        if isinstance(engine, int):
+            for task, _ in message.tasks:
+                self._handle(e.OutputsSettled(engine, task))
+
     # -- kernels ------------------------------------------------------------------------------------------------------
 
     def _read_kernels(self, channel: str) -> None:
@@ -466,7 +474,16 @@ class Server:
 
     def _settle(self, command: c.Settle) -> None:
         if (outbox := self._outboxes.get(command.client)) is not None:
-            outbox.settle(command.task)
+            outbox.settle(command.task, time.monotonic())
+
+    def _acknowledge(self, command: c.Acknowledge) -> None:
+        outbox = self._outboxes.get(command.client)
+        if outbox is None:
+            return
+        outbox.unacknowledged += command.amount
+        if outbox.unacknowledged > LIMIT // 16:
+            self._to_client(command.client, m.Ack(outbox.unacknowledged))
+            outbox.unacknowledged = 0
 
     def _forget(self, task: str) -> None:
         self._work.pop(task, None)
@@ -478,6 +495,12 @@ class Server:
             # In the order of events: what an engine has done is told before that it has gone.
             self._flush(client)
             self._to_client(client, m.EnginesChanged(joined, [list(pair) for pair in command.left]))
+
+    def _flush_due(self) -> None:
+        now = time.monotonic()
+        for client, outbox in list(self._outboxes.items()):
+            if outbox.wait(now) == 0:
+                self._flush(client)
 
     def _flush(self, client: str) -> None:
         if (outbox := self._outboxes.get(client)) is not None:

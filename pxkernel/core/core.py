@@ -188,6 +188,8 @@ class Core:
             engine.measure(seconds)
             task = self.tasks[task_id]
             engine.unsettled.append((task_id, task.client))
+            if task.settled:
+                self._settle_up_to(engine, task_id)
             self._finish(engine, task, size)
         self._pump(engine)
 
@@ -270,10 +272,17 @@ class Core:
 
     def _outputs_settled(self, event: e.OutputsSettled) -> None:
         engine = self.engines.get(event.engine)
-        if engine is None or all(task_id != event.task for task_id, _ in engine.unsettled):
+        if engine is None:
             return
+        if event.task in engine.sent:
+            # Output and results come by different sockets, and here the result is the slower one.
+            self.tasks[event.task].settled = True
+        elif any(task_id == event.task for task_id, _ in engine.unsettled):
+            self._settle_up_to(engine, event.task)
+
+    def _settle_up_to(self, engine: Engine, task_id: str) -> None:
         settled = None
-        while settled != event.task:
+        while settled != task_id:
             settled, client = engine.unsettled.popleft()
             self._commands.append(c.Settle(client, settled))
 

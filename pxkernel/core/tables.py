@@ -41,6 +41,8 @@ class Task:
     aborted: bool = False
     #: It has been sent once, so that its call has been counted down.
     left: bool = False
+    #: All of its output has come, before its result.
+    settled: bool = False
     #: A cell is done when both have come.
     replied: bool = False
     #: When the idle status of a cell came, None before.

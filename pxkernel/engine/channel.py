@@ -2,7 +2,8 @@
 
 Rule 1. Everything that has arrived is read before the next task starts, so that a recall in it wins. Rule 2. No task
 starts while a cell awaits, and none while a task awaits: one piece of user code at a time. Rule 3. After a batch the
-streams are flushed once and one idle status says on iopub that the output of the batch is complete.
+streams are flushed once, and one idle status says on iopub that the output of the batch is complete; if there was none,
+the channel says it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tornado.ioloop import IOLoop
 from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.messages import Finished, Hello, Leave, Recall, Recalled, Refused, Release, Run, Welcome
+from ..protocol.messages import Finished, Hello, Leave, Recall, Recalled, Refused, Release, Run, Settled, Welcome
 from ..protocol.wire import Codec
 from . import lifeline
 from .interrupts import InterruptGate
@@ -64,8 +65,10 @@ class TaskChannel:
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._loop = IOLoop.current()
         self._queue: deque[tuple[str, str, dict[str, Any], Any]] = deque()
-        #: Tasks that were read into the queue and recalled since.
+        #: The tasks that have been run since the streams were last flushed.
         self._batch: list[str] = []
+        #: How many messages the kernel had made when the batch began.
+        self._messages_before = 0
         self._task_runs = False
         self._cells = 0
         self._serving = False
@@ -207,17 +210,23 @@ class TaskChannel:
     def _serve_turn(self) -> None:
         end = time.monotonic() + TURN
         while True:
+            # Last of all before the loop waits: the socket's descriptor tells edges, and sending swallows them.
             self._read_all()
-            if not self._queue or self._task_runs or self._cells or not self.active:
+            if not self.active:
+                return
+            if self._queue and not self._task_runs and not self._cells and time.monotonic() < end:
+                self._run(*self._queue.popleft())
+            elif self._batch:
+                self._settle()
+            else:
                 break
-            if time.monotonic() > end:
-                self._loop.add_callback(self._serve)
-                break
-            self._run(*self._queue.popleft())
-        self._settle()
+        if self._queue and not self._task_runs and not self._cells:
+            self._loop.add_callback(self._serve)
 
     def _run(self, task_id: str, kind: str, options: dict[str, Any], payload: Any) -> None:
         self._task_runs = True
+        if not self._batch:
+            self._messages_before = self._kernel.session.message_count
         events = self._kernel.shell.events
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
             if kind != "execute":
@@ -246,11 +255,12 @@ class TaskChannel:
         self._batch.append(task_id)
 
     def _settle(self) -> None:
-        if not self._batch or not self.active:
-            return
         last, self._batch = self._batch[-1], []
         sys.stdout.flush()
         sys.stderr.flush()
+        if self._kernel.session.message_count == self._messages_before:
+            self._send(Settled([[last, 0]]))
+            return
         parent = {"header": header_of(last, self._session)}
         topic = f"kernel.{self._kernel.ident}.status".encode()
         self._kernel.session.send(

@@ -10,6 +10,11 @@ from typing import Any
 
 from IPython import get_ipython
 
+from ..protocol.pack import Travelled
+
+#: What came to this engine along with functions, and is not the user's own.
+travelled = Travelled()
+
 
 def _user_namespace() -> dict[str, Any]:
     return get_ipython().user_ns  # type: ignore[no-any-return, no-untyped-call]
@@ -28,6 +33,7 @@ def push(values: Mapping[str, Any]) -> None:
                 exec(f"{name} = globals()[' pushed']", namespace)
             finally:
                 namespace.pop(" pushed", None)
+    travelled.forget(*values)
 
 
 def pull(names: str | Sequence[str]) -> Any:

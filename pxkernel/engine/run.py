@@ -15,8 +15,11 @@ from inspect import isawaitable
 from types import TracebackType
 from typing import Any
 
-from ..protocol.pack import Travelled, missing_name_hint, pack_result, unpack
+from ..errors import class_names
+from ..protocol.pack import missing_name_hint, pack_result, unpack
+from ..protocol.wire import raw
 from .interrupts import InterruptGate
+from .namespace import travelled
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -36,7 +39,6 @@ class Runner:
         self._kernel = kernel
         self._shell = kernel.shell
         self._gate = gate
-        self._travelled = Travelled()
         self._kinds: dict[str, Callable[[Sequence[Any]], Any]] = {
             "apply": self._apply,
             "map": self._map,
@@ -44,7 +46,7 @@ class Runner:
 
     def run(self, kind: str, payload: Sequence[Any]) -> Outcome | Awaitable[Outcome]:
         if kind == "execute":
-            return self._execute(bytes(getattr(payload[0], "buffer", payload[0])).decode())
+            return self._execute(bytes(raw(payload[0])).decode())
         record: dict[str, Any] = {"status": "ok", "started": time.time()}
         frames: list[Any] = []
         try:
@@ -65,7 +67,7 @@ class Runner:
         return record, frames
 
     def _unpack(self, payload: Sequence[Any]) -> Any:
-        return unpack(payload, namespace=self._shell.user_ns, travelled=self._travelled)
+        return unpack(list(map(raw, payload)), namespace=self._shell.user_ns, travelled=travelled)
 
     def _apply(self, payload: Sequence[Any]) -> tuple[Any, None]:
         function, args, kwargs = self._unpack(payload)
@@ -109,7 +111,7 @@ class Runner:
             error = {key: reply[key] for key in ("ename", "evalue", "traceback")}
             raised = sys.last_value
             # The class is that of the exception which IPython has just shown; its name proves that it is the same one.
-            error["mro"] = _mro(type(raised)) if type(raised).__name__ == reply["ename"] else []
+            error["mro"] = class_names(type(raised)) if type(raised).__name__ == reply["ename"] else []
             self._hint(error, raised)
             record["error"] = error
         record["completed"] = time.time()
@@ -123,7 +125,7 @@ class Runner:
             "ename": type(error).__name__,
             "evalue": _text(error),
             "traceback": self._render(error) if shown else [],
-            "mro": _mro(type(error)),
+            "mro": class_names(type(error)),
         }
         self._hint(description, error)
         return description
@@ -132,7 +134,7 @@ class Runner:
         name = getattr(error, "name", None)
         if not isinstance(error, NameError) or not name:
             return
-        hint = missing_name_hint(name, self._travelled)
+        hint = missing_name_hint(name, travelled)
         if hint:
             description["traceback"] = [*description["traceback"], hint]
 
@@ -170,6 +172,3 @@ def _text(error: BaseException) -> str:
     except Exception as broken:
         return f"<its text cannot be had: {type(broken).__name__}>"
 
-
-def _mro(cls: type) -> list[list[str]]:
-    return [[base.__module__, base.__qualname__] for base in cls.__mro__ if issubclass(base, BaseException)]

@@ -13,7 +13,8 @@ client → c Submit, Abort, Interrupt, Ask work, and what to do about it
 c → client Results, Outputs, Settled,    what became of it
            EnginesChanged, Answer
 c → engine Run, Recall, Release          a window of tasks
-engine → c Finished, Recalled, Leave     what became of them
+engine → c Finished, Recalled, Settled,  what became of them
+           Leave
 any        Ack                           credit: so many bytes have been dealt with
 ========== ============================= ===========================================
 """
@@ -117,7 +118,10 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """All output of these tasks has been passed on, except ``dropped`` bytes of each that were over the budget."""
+    """``tasks[i] = [task_id, dropped]``: all output of these tasks has been passed on, except so many bytes.
+
+    An engine says it only of a batch that made no output, and names the last task of it.
+    """
 
     tasks: list[list[Any]]
 

@@ -253,7 +253,10 @@ class Pickler(cloudpickle.CloudPickler):
         """The names that the code reads, as far as its globals have them and nobody in this pickle carries them yet."""
         items, skipped = [], []
         for name in facts.names:
-            if name not in space or (id(space), name) in self._seen:
+            if name not in space:
+                continue
+            # A module is named again: the next function may reach another of its submodules.
+            if (id(space), name) in self._seen and not isinstance(space[name], types.ModuleType):
                 continue
             self._seen.add((id(space), name))
             try:
@@ -367,6 +370,8 @@ def _submodules(module: types.ModuleType, words: frozenset[str]) -> Iterator[str
 
 
 def _is_installed(module: types.ModuleType) -> bool:
+    if module.__name__.partition(".")[0] == __name__.partition(".")[0]:
+        return True  # without it nobody could unpack at all
     file = getattr(module, "__file__", None)
     return file is None or file.startswith(_INSTALLED) or "site-packages" in file
 

@@ -29,7 +29,7 @@ def size(frames: Sequence[Any]) -> int:
     return sum(map(len, frames))
 
 
-def _raw(frame: Any) -> Any:
+def raw(frame: Any) -> Any:
     """The buffer of a zmq frame; bytes and memoryviews are their own."""
     return getattr(frame, "buffer", frame)
 
@@ -63,7 +63,7 @@ class Codec:
             return [self._sign([header]), header]
         payloads = message.payloads  # type: ignore[union-attr]
         header = json.dumps([cls.__name__, values, [len(p) for p in payloads]], separators=(",", ":")).encode()
-        signature = self._sign([header, *(_raw(payload[0]) for payload in payloads if payload)])
+        signature = self._sign([header, *(raw(payload[0]) for payload in payloads if payload)])
         return [signature, header, *(frame for payload in payloads for frame in payload)]
 
     def decode(self, frames: Sequence[Any]) -> Message:
@@ -76,9 +76,9 @@ class Codec:
         """
         if len(frames) < 2:
             raise ProtocolError(f"a message has at least two frames, this one has {len(frames)}")
-        signature, header = bytes(_raw(frames[0])), bytes(_raw(frames[1]))
+        signature, header = bytes(raw(frames[0])), bytes(raw(frames[1]))
         payloads, counted = self._payloads(header, frames)
-        signed = [header, *(_raw(payload[0]) for payload in payloads if payload)]
+        signed = [header, *(raw(payload[0]) for payload in payloads if payload)]
         if not hmac.compare_digest(signature, self._sign(signed)):
             raise ProtocolError("a message with a wrong signature was dropped")
         try:

@@ -111,8 +111,9 @@ def kernel(folder: Path, argv=None, spec_env=None, **start):
     km = manager(folder, argv, spec_env)
     km.start_kernel(**start)
     client = km.blocking_client()
-    client.start_channels()
+    client.context = km.context  # its default, a context of its own, would be left to the garbage collector
     try:
+        client.start_channels(hb=False)  # its thread would still poll when the context goes
         client.wait_for_ready(timeout=DEADLINE)
         yield Kernel(km, client)
     finally:
@@ -281,6 +282,12 @@ def test_wait_and_restart_in_an_event_loop(tmp_path):
     async def scenario():
         km = manager(tmp_path, cls=AsyncKernelManager)
         await km.start_kernel()
+        try:
+            await waits_and_restarts(km)
+        finally:
+            await km.shutdown_kernel(now=True)
+
+    async def waits_and_restarts(km):
         process = km.provisioner.process
         waits = [asyncio.ensure_future(process.wait()) for _ in range(3)]
         await km.restart_kernel(now=True)
@@ -290,7 +297,6 @@ def test_wait_and_restart_in_an_event_loop(tmp_path):
         km.provisioner.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(gone, DEADLINE) in (0, -signal.SIGTERM)
         assert not km.has_kernel
-        await km.shutdown_kernel(now=True)
 
     asyncio.run(scenario())
 

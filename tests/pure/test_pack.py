@@ -360,6 +360,16 @@ def test_modules_travel_by_name(engine, monkeypatch):
     assert engine.namespace["np"] is np
 
 
+def test_each_function_brings_the_submodules_that_it_reaches(engine, monkeypatch):
+    notebook = Notebook("import xml, xml.dom.minidom, xml.sax.saxutils\nf = lambda: (xml.dom.minidom.Node, g())")
+    notebook.run("g = lambda: xml.sax.saxutils.escape('<')")
+    frames = wire(pack(notebook["f"]))
+    for module, name in (("xml.dom", "minidom"), ("xml.sax", "saxutils")):
+        monkeypatch.delattr(f"{module}.{name}")
+        monkeypatch.delitem(sys.modules, f"{module}.{name}")
+    assert unpack(frames, namespace=engine.namespace)()[1] == "&lt;"
+
+
 def test_a_module_that_the_engine_has_not_only_leaves_its_name_missing(engine, monkeypatch):
     for name in ("gone_one", "gone_two"):
         module = types.ModuleType(name)

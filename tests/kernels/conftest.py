@@ -1,0 +1,199 @@
+"""What the tests with real kernels share.
+
+Test modules cannot import this file (`--import-mode=importlib`), so its helpers are fixtures that return functions:
+
+    cluster4   a Client of a running cluster of four engines, one for the whole module
+    view       `cluster4[:]` with `block=True`
+    wait_for   wait_for(condition, timeout=10): the first true value of `condition()`
+    notebook   notebook(source): the names that `source` defines, as a notebook would: its functions travel by value
+    processes  processes(): the processes that this module has started and that still run, descendants included
+    run_python run_python(source): a script in a process of its own, to its end
+    kernelspec kernelspec(name, argv): installs a kernelspec for the test
+
+Every module has a runtime directory of its own, and nothing of it may be left after the module: `nothing_is_left`.
+"""
+
+import json
+import linecache
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from itertools import count
+from pathlib import Path
+
+import psutil
+import pytest
+
+import pxkernel as px
+from pxkernel.kernels.threads import VARIABLES as THREAD_VARIABLES
+
+HERE = Path(__file__).parent
+#: No test may hang: it fails instead.
+TEST_TIMEOUT = 60
+#: How long the processes and files of a cluster may outlive it (issue 2, point 8).
+END_TIMEOUT = 10.0
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.kernel)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TEST_TIMEOUT))
+
+
+def until(condition, timeout=10.0):
+    """The first true value of `condition()`; fails if there is none within `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"not true within {timeout:g} s: {textwrap.dedent(_source(condition))}")
+        time.sleep(0.01)
+    return value
+
+
+def _source(condition):
+    return "".join(linecache.getlines(condition.__code__.co_filename)[condition.__code__.co_firstlineno - 1 :][:1])
+
+
+def running(runtime_dir):
+    """The processes with this runtime directory in the environment that they were started with."""
+    mark = f"JUPYTER_RUNTIME_DIR={runtime_dir}".encode()
+    found = []
+    for process in psutil.process_iter():
+        try:
+            started_with = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+            # A kernel that has ended and is not reaped yet is gone: who reaps it is up to the init process.
+            if mark in started_with and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (OSError, psutil.Error):
+            continue
+    return found
+
+
+def _describe(processes):
+    lines = []
+    for process in processes:
+        try:
+            lines.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
+        except psutil.Error:
+            continue
+    return lines
+
+
+def _files(runtime_dir):
+    """Files, sockets and the directories of clusters; also those that moved to a directory with a shorter path."""
+    elsewhere = [path for place in {tempfile.gettempdir(), "/tmp"} for path in Path(place).glob("px-*")]
+    return [*(runtime_dir / "pxkernel").glob("*"), *(p for p in runtime_dir.rglob("*") if not p.is_dir()), *elsewhere]
+
+
+def _shared_memory():
+    place = Path("/dev/shm")
+    return set(place.iterdir()) if place.is_dir() else set()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left():
+    """A runtime directory for the module; yields it, and checks at the end that it and everything else is clean."""
+    with tempfile.TemporaryDirectory(prefix="pxt") as base, pytest.MonkeyPatch.context() as patch:
+        # A short path, or the sockets would have to go elsewhere.
+        runtime_dir = Path(base) / "r"
+        runtime_dir.mkdir(mode=0o700)
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(runtime_dir))
+        patch.setenv("IPYTHONDIR", str(Path(base) / "ipython"))
+        for name in ("PXKERNEL_CLUSTER", *THREAD_VARIABLES):
+            patch.delenv(name, raising=False)
+        files, memory = set(_files(runtime_dir)), _shared_memory()
+        children = set(psutil.Process().children(recursive=True))
+        yield runtime_dir
+
+        def left():
+            return {
+                "processes": _describe(running(runtime_dir)),
+                "children": _describe(set(psutil.Process().children(recursive=True)) - children),
+                "files": sorted(map(str, set(_files(runtime_dir)) - files)),
+                "shared memory": sorted(map(str, _shared_memory() - memory)),
+            }
+
+        end = time.monotonic() + END_TIMEOUT
+        while any(left().values()) and time.monotonic() < end:
+            time.sleep(0.05)
+        remains = {name: value for name, value in left().items() if value}
+        for process in running(runtime_dir):
+            process.kill()
+        assert not remains, f"{END_TIMEOUT:g} s after the tests there is still: {remains}"
+
+
+@pytest.fixture(scope="module")
+def cluster4(nothing_is_left):
+    with px.Cluster(n=4) as client:
+        yield client
+
+
+@pytest.fixture
+def view(cluster4):
+    view = cluster4[:]
+    view.block = True
+    return view
+
+
+@pytest.fixture(scope="session")
+def wait_for():
+    return until
+
+
+_cells = count()
+
+
+@pytest.fixture(scope="session")
+def notebook():
+    def run(source, **names):
+        filename = f"<notebook cell {next(_cells)}>"
+        source = textwrap.dedent(source)
+        # As IPython does: the lines of a cell have no file behind them.
+        linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+        namespace = {"__name__": "__main__", "__builtins__": __builtins__, **names}
+        exec(compile(source, filename, "exec"), namespace)
+        return namespace
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def processes(nothing_is_left):
+    return lambda: running(nothing_is_left)
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    def run(source, timeout=40, check=True, **options):
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(source)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=check,
+            env={**os.environ, **options.pop("env", {})},
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def kernelspec(tmp_path, monkeypatch):
+    place = tmp_path / "jupyter"
+    monkeypatch.setenv("JUPYTER_PATH", str(place))
+
+    def install(name, argv, **fields):
+        folder = place / "kernels" / name
+        folder.mkdir(parents=True)
+        spec = {"argv": argv, "display_name": name, "language": "python", **fields}
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        return name
+
+    return install

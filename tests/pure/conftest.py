@@ -1,0 +1,229 @@
+"""A Core that is checked: its invariants after every event, and Rule 5 at the end of every test."""
+
+from collections import Counter
+
+import pytest
+
+from pxkernel.core import commands as c
+from pxkernel.core import events as e
+from pxkernel.core.core import Core
+from pxkernel.core.tables import WINDOW_TASKS, State
+
+
+def check(core):
+    """The invariants of the tables."""
+    _check_places(core)
+    for engine in core.engines.values():
+        _check_engine(core, engine)
+    for client in core.clients.values():
+        assert set(client.tasks) == {task.id for task in core.tasks.values() if task.client == client.id}
+        assert not (client.outbox and client.credit.free), "results wait for credit that is there"
+    calls = {id(task.call): task.call for task in core.tasks.values() if task.client in core.clients}
+    for call in calls.values():
+        assert call.waiting >= sum(not task.left for task in core.tasks.values() if task.call is call)
+    for task in core._unreplied:
+        record = core.tasks[task]
+        assert record.state is State.SENT and record.idle_since is not None and not record.replied
+    assert (core.deadline() is None) == (not core._unreplied)
+
+
+def _check_places(core):
+    """Every task is in exactly one place, and every place holds tasks that exist."""
+    places = Counter()
+    for engine in core.engines.values():
+        places.update((State.QUEUED, engine.id, task) for task in engine.waiting())
+        places.update((State.SENT, engine.id, task) for task in engine.sent)
+    for client in core.clients.values():
+        places.update((State.DONE, client.id, task) for task in client.outbox)
+    expected = Counter(
+        (task.state, task.client if task.state is State.DONE else task.engine, task.id) for task in core.tasks.values()
+    )
+    assert places == expected
+
+
+def _check_engine(core, engine):
+    sent = [core.tasks[task] for task in engine.sent]
+    kinds = {task.kind == "cell" for task in sent}
+    assert kinds <= {False} or len(sent) == 1, "tasks or one cell, never both"
+    assert len(sent) <= WINDOW_TASKS
+    assert engine.sent_bytes == sum(task.size for task in sent)
+    assert all(core.tasks[task].client in core.clients for task in engine.waiting())
+    for client, parked in engine.parked.items():
+        assert parked and not core.clients[client].credit.free
+        assert all(core.tasks[task].client == client for task in parked)
+    if not engine.interrupting and not sent:
+        assert not engine.queue, "an engine has nothing to do and work waits for it"
+
+
+class Checked:
+    """A Core with short names for the events; ``handle`` checks what it answers."""
+
+    def __init__(self):
+        self.core = Core()
+        self.now = 0.0
+        self.accepted = {}
+        self.ended = Counter()
+        self.settled = Counter()
+        self.failed = {}
+        self.submitted = Counter()
+        self.acknowledged = Counter()
+        #: Interrupts that have not been sent, by engine.
+        self.interrupts = Counter()
+
+    def handle(self, event):
+        if isinstance(event, e.Submitted):
+            self.accepted.update(dict.fromkeys((task for task, _ in event.targets), event.client))
+            self.submitted[event.client] += event.size
+        elif isinstance(event, e.InterruptSent):
+            self.interrupts[event.engine] -= 1
+        commands = self.core.handle(event, self.now)
+        for command in commands:
+            self._check_command(command)
+        check(self.core)
+        return commands
+
+    def _check_command(self, command):
+        match command:
+            case c.RunTasks(engine, tasks):
+                assert tasks and not self.interrupts[engine], "sent while an interrupt is on its way"
+            case c.RunCell(engine):
+                assert not self.interrupts[engine], "sent while an interrupt is on its way"
+            case c.InterruptEngine(engine):
+                self.interrupts[engine] += 1
+            case c.Fail(task):
+                assert task not in self.failed and not self.ended[task]
+                self.failed[task] = command
+            case c.Deliver(client, tasks):
+                assert tasks and all(self.accepted[task] == client for task in tasks)
+                self.ended.update(tasks)
+            case c.Forget(task):
+                self.ended[task] += 1
+            case c.Settle(client, task):
+                assert self.accepted[task] == client
+                self.settled[task] += 1
+            case c.Acknowledge(client, amount):
+                self.acknowledged[client] += amount
+        assert not self.ended or max(self.ended.values()) == 1, "a task has ended twice"
+        assert not self.settled or max(self.settled.values()) == 1, "a task was settled twice"
+
+    def drain(self):
+        """Kill the engines, let every client read: each accepted task must have ended in exactly one result."""
+        for engine in list(self.core.engines):
+            self.handle(e.EngineLeft(engine, "ended"))
+        for client in self.core.clients.values():
+            while client.outbox:
+                self.ack(client.id, 2**40)
+        assert not self.core.tasks
+        assert self.core.deadline() is None
+        assert self.ended == Counter(dict.fromkeys(self.accepted, 1))
+        for client in self.core.clients:
+            assert self.acknowledged[client] == self.submitted[client]
+        stayed = {task for task, client in self.accepted.items() if client in self.core.clients}
+        assert stayed <= set(self.settled)
+
+    # -- events -------------------------------------------------------------------------------------------------------
+
+    def clients(self, *names):
+        for name in names:
+            self.handle(e.ClientJoined(name))
+
+    def engines(self, *ids, tasks=True):
+        for engine in ids:
+            self.handle(e.EngineJoined(engine, tasks))
+
+    def submit(self, client, engine, *tasks, kind="apply", size=10):
+        """One call for each of the tasks, all on one engine."""
+        return [x for task in tasks for x in self.handle(e.Submitted(client, kind, size, [(task, engine)]))]
+
+    def cell(self, client, engine, *tasks):
+        return self.submit(client, engine, *tasks, kind="cell")
+
+    def finish(self, engine, *tasks, size=0, seconds=1.0):
+        return self.handle(e.TasksFinished(engine, [(task, size, seconds) for task in tasks]))
+
+    def recalled(self, engine, *tasks):
+        return self.handle(e.TasksRecalled(engine, tasks))
+
+    def reply(self, engine, task, size=0):
+        return self.handle(e.CellReplied(engine, task, size))
+
+    def idle(self, engine, task):
+        return self.handle(e.KernelIdle(engine, task))
+
+    def outputs_settled(self, engine, task):
+        return self.handle(e.OutputsSettled(engine, task))
+
+    def abort(self, client, *tasks):
+        return self.handle(e.Aborted(client, tasks))
+
+    def interrupt(self, client, *tasks):
+        return self.handle(e.InterruptAsked(client, tasks))
+
+    def interrupt_sent(self, engine):
+        return self.handle(e.InterruptSent(engine))
+
+    def ack(self, client, amount):
+        return self.handle(e.Acked(client, amount))
+
+    def engine_dies(self, engine, reason="died"):
+        return self.handle(e.EngineLeft(engine, reason))
+
+    def client_leaves(self, client):
+        return self.handle(e.ClientLeft(client))
+
+    def tick(self, now):
+        self.now = now
+        return self.handle(e.Ticked())
+
+    # -- states that many tests start from ----------------------------------------------------------------------------
+
+    def fill(self, client):
+        """Use up the credit of a client: it does not read."""
+        record = self.core.clients[client]
+        while self.core.spend(client, record.credit.limit - record.credit.used):
+            pass
+
+    def open_window(self, client, engine):
+        """Have the engine do a short task, so that its window opens."""
+        task = f"{client}:short{engine}"
+        self.submit(client, engine, task)
+        self.finish(engine, task, seconds=0.0001)
+        self.outputs_settled(engine, task)
+
+    # -- reading commands ---------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def sent(commands):
+        """The tasks and cells that the commands send."""
+        tasks = []
+        for command in commands:
+            if isinstance(command, c.RunTasks):
+                tasks += command.tasks
+            elif isinstance(command, c.RunCell):
+                tasks.append(command.task)
+        return tasks
+
+    @staticmethod
+    def delivered(commands):
+        return [task for command in commands if isinstance(command, c.Deliver) for task in command.tasks]
+
+    @staticmethod
+    def only(commands, kind):
+        return [command for command in commands if isinstance(command, kind)]
+
+
+@pytest.fixture
+def empty():
+    """A checked core without clients and engines."""
+    checked = Checked()
+    yield checked
+    check(checked.core)
+    checked.drain()
+
+
+@pytest.fixture
+def core(empty):
+    """A checked core with the clients a and b, and the engines 0 and 1."""
+    empty.clients("a", "b")
+    empty.engines(0, 1)
+    return empty
