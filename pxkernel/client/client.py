@@ -404,6 +404,8 @@ class Client:
             entry = self._pending.get(task)
             if entry is not None and not entry[1].done:
                 result, part = entry
+                if record.get("quiet"):
+                    part.settled = True
                 if part.settled:
                     del self._pending[task]
                 result._finish_part(part, record, frames)

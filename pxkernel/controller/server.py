@@ -120,7 +120,6 @@ class Server:
             m.Ack: self._acked,
             m.Finished: self._finished,
             m.Recalled: self._recalled,
-            m.Settled: self._settled,
             m.Leave: self._leave,
         }
         self._on_command: dict[type, Callable[[Any], None]] = {
@@ -379,19 +378,14 @@ class Server:
         for (task, record), frames in zip(message.results, message.payloads, strict=True):
             if task in self._work:
                 self._results[task] = (record, frames)
-                results.append((task, size(frames), record["completed"] - record["started"]))
+                seconds = record["completed"] - record["started"]
+                results.append((task, size(frames), seconds, not record.get("quiet")))
         self._handle(e.TasksFinished(engine, results))
 
     def _recalled(self, identity: bytes, message: m.Recalled) -> None:
         engine = self._identities.get(identity)
         if isinstance(engine, int):
             self._handle(e.TasksRecalled(engine, message.tasks))
-
-    def _settled(self, identity: bytes, message: m.Settled) -> None:
-        engine = self._identities.get(identity)
-        if isinstance(engine, int):
-            for task, _ in message.tasks:
-                self._handle(e.OutputsSettled(engine, task))
 
     # -- kernels ------------------------------------------------------------------------------------------------------
 

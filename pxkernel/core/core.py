@@ -122,7 +122,7 @@ class Core:
         for task_id, engine_id in event.targets:
             task = Task(task_id, client.id, engine_id, event.kind, event.size, call)
             self.tasks[task_id] = task
-            client.tasks.add(task_id)
+            client.tasks[task_id] = None
             engine = self.engines.get(engine_id)
             if engine is None:
                 self._fail(task, "died", f"engine {engine_id} is not part of the cluster (any more)")
@@ -156,7 +156,9 @@ class Core:
 
     @staticmethod
     def _has_room(engine: Engine) -> bool:
-        return not engine.interrupting and len(engine.sent) < engine.window and engine.sent_bytes < WINDOW_BYTES
+        if engine.interrupting or engine.coming_back:
+            return False
+        return len(engine.sent) < engine.window and engine.sent_bytes < WINDOW_BYTES
 
     def _send(self, engine: Engine, task: Task) -> None:
         task.state = State.SENT
@@ -182,12 +184,13 @@ class Core:
         engine = self.engines.get(event.engine)
         if engine is None:
             return
-        for task_id, size, seconds in event.results:
+        for task_id, size, seconds, has_output in event.results:
             if task_id not in engine.sent:
                 continue
             engine.measure(seconds)
             task = self.tasks[task_id]
-            engine.unsettled.append((task_id, task.client))
+            if has_output:
+                engine.unsettled.append((task_id, task.client))
             if task.settled:
                 self._settle_up_to(engine, task_id)
             self._finish(engine, task, size)
@@ -195,7 +198,7 @@ class Core:
 
     def _cell_replied(self, event: e.CellReplied) -> None:
         engine, task = self.engines.get(event.engine), self.tasks.get(event.task)
-        if engine is None or task is None or task.id not in engine.sent:
+        if engine is None or task is None or task.id not in engine.sent or task.kind != "cell":
             return
         task.replied = True
         task.result_size = event.size
@@ -204,7 +207,9 @@ class Core:
 
     def _kernel_idle(self, event: e.KernelIdle) -> None:
         engine, task = self.engines.get(event.engine), self.tasks.get(event.task)
-        if engine is None or task is None or task.id not in engine.sent or task.idle_since is not None:
+        if engine is None or task is None or task.id not in engine.sent or task.kind != "cell":
+            return
+        if task.idle_since is not None:
             return
         task.idle_since = self._now
         if task.replied:
@@ -213,7 +218,6 @@ class Core:
             self._unreplied.add(task.id)
 
     def _finish_cell(self, engine: Engine, task: Task) -> None:
-        self._unreplied.discard(task.id)
         self._commands.append(c.Settle(task.client, task.id))
         self._finish(engine, task, task.result_size)
         self._pump(engine)
@@ -221,16 +225,22 @@ class Core:
     def _ticked(self, event: e.Ticked) -> None:
         for task_id in list(self._unreplied):
             task = self.tasks[task_id]
-            if self._now - (task.idle_since or 0.0) < REPLY_GRACE:
+            if self._now < (task.idle_since or 0.0) + REPLY_GRACE:
                 continue
             engine = self.engines[task.engine]
             self._commands.append(c.Fail(task.id, engine.id, "interrupted", "the kernel was interrupted"))
             self._finish_cell(engine, task)
 
     def _finish(self, engine: Engine, task: Task, size: int) -> None:
-        engine.sent.pop(task.id, None)
-        engine.sent_bytes -= task.size
+        self._take_out(engine, task)
+        self._unreplied.discard(task.id)
         self._done(task, size)
+
+    @staticmethod
+    def _take_out(engine: Engine, task: Task) -> None:
+        del engine.sent[task.id]
+        engine.sent_bytes -= task.size
+        engine.coming_back.discard(task.id)
 
     # -- results ------------------------------------------------------------------------------------------------------
 
@@ -249,7 +259,7 @@ class Core:
         while client.outbox and client.credit.free:
             task = self.tasks[client.outbox.popleft()]
             client.credit.take(task.result_size)
-            client.tasks.discard(task.id)
+            client.tasks.pop(task.id, None)
             del self.tasks[task.id]
             ready.append(task.id)
         if ready:
@@ -266,7 +276,7 @@ class Core:
     def _drop(self, task: Task) -> None:
         client = self.clients.get(task.client)
         if client is not None:
-            client.tasks.discard(task.id)
+            client.tasks.pop(task.id, None)
         del self.tasks[task.id]
         self._commands.append(c.Forget(task.id))
 
@@ -322,18 +332,21 @@ class Core:
             return
         back = [self.tasks[task_id] for task_id in event.tasks if task_id in engine.sent]
         for task in back:
-            engine.sent.pop(task.id)
-            engine.sent_bytes -= task.size
+            self._take_out(engine, task)
             if task.aborted or task.client not in self.clients:
                 self._fail(task, "aborted", "it was aborted before it started")
             else:
                 task.state = State.QUEUED
-        engine.queue.extendleft(task.id for task in reversed(back) if task.state is State.QUEUED)
+        again = [task for task in back if task.state is State.QUEUED]
+        for task in again:
+            # What is put aside came later: it must not be parked before them.
+            engine.unpark(task.client)
+        engine.queue.extendleft(task.id for task in reversed(again))
         self._pump(engine)
 
     def _interrupt_asked(self, event: e.InterruptAsked) -> None:
         tasks = self._own(event.client, event.tasks)
-        heads = {task.id for task in tasks if task.state is State.SENT and self._is_head(task)}
+        heads = dict.fromkeys(task.id for task in tasks if task.state is State.SENT and self._is_head(task))
         self._abort([task for task in tasks if task.id not in heads])
         for task_id in heads:
             self._interrupt(self.engines[self.tasks[task_id].engine], task_id)
@@ -345,12 +358,13 @@ class Core:
         # What waits behind the task inside the engine comes back first, or the signal could hit it.
         behind = [other for other in engine.sent if other != task_id and not self.tasks[other].aborted]
         if behind:
+            engine.coming_back.update(behind)
             self._commands.append(c.RecallTasks(engine.id, behind))
-        engine.interrupting = True
+        engine.interrupting += 1
         self._commands.append(c.InterruptEngine(engine.id))
 
     def _interrupt_sent(self, event: e.InterruptSent) -> None:
         engine = self.engines.get(event.engine)
         if engine is not None:
-            engine.interrupting = False
+            engine.interrupting = max(0, engine.interrupting - 1)
             self._pump(engine)

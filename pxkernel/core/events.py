@@ -44,10 +44,10 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class TasksFinished:
-    """The extension of ``engine`` reports tasks: (task, size of the result in bytes, seconds it ran)."""
+    """The extension of ``engine`` reports tasks: (task, bytes of the result, seconds it ran, whether output follows)."""
 
     engine: int
-    results: Sequence[tuple[str, int, float]]
+    results: Sequence[tuple[str, int, float, bool]]
 
 
 @dataclass(frozen=True, slots=True)

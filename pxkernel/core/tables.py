@@ -64,7 +64,8 @@ class Client:
     credit: Credit = field(default_factory=Credit)
     #: Results that wait for credit.
     outbox: deque[str] = field(default_factory=deque)
-    tasks: set[str] = field(default_factory=set)
+    #: In the order of submission.
+    tasks: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -83,8 +84,10 @@ class Engine:
     unsettled: deque[tuple[str, str]] = field(default_factory=deque)
     #: Moving average of the seconds that a task takes, None before the first.
     pace: float | None = None
-    #: An interrupt is on its way; nothing is sent before it is out, so that it hits nobody else.
-    interrupting: bool = False
+    #: How many interrupts are on their way; nothing is sent before they are out, so that they hit nobody else.
+    interrupting: int = 0
+    #: What was recalled to be sent again; nothing is sent before it is back, so that nothing overtakes it.
+    coming_back: set[str] = field(default_factory=set)
 
     def measure(self, seconds: float) -> None:
         # The newest task counts half: one slow task closes the window at once, a few quick ones open it.

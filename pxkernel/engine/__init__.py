@@ -7,6 +7,7 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 - ``channel``   the DEALER that dials out to the controller and is served on the kernel's own event loop
 - ``run``       one task: unpack, call, pack, and the record of an error
 - ``parents``   output goes to the task that made it
+- ``quiet``     whether a task has made any output at all
 - ``interrupts`` SIGINT ends the task that runs and nothing else
 - ``lifeline``  the end of the controller and of the owner
 - ``namespace`` push, pull and the like, called like any function

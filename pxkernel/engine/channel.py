@@ -1,9 +1,9 @@
 """The task channel: one DEALER that dials out to the controller, served on the kernel's own event loop.
 
 Rule 1. Everything that has arrived is read before the next task starts, so that a recall in it wins. Rule 2. No task
-starts while a cell awaits, and none while a task awaits: one piece of user code at a time. Rule 3. After a batch the
-streams are flushed once, and one idle status says on iopub that the output of the batch is complete; if there was none,
-the channel says it.
+starts while a cell awaits, and none while a task awaits: one piece of user code at a time. Rule 3. After a batch that
+has made output the streams are flushed once, and one idle status says on iopub that its output is complete; a task without
+output says so in its record.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from tornado.ioloop import IOLoop
 from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.messages import Finished, Hello, Leave, Recall, Recalled, Refused, Release, Run, Settled, Welcome
+from ..protocol.messages import Finished, Hello, Leave, Recall, Recalled, Refused, Release, Run, Welcome
 from ..protocol.wire import Codec
 from . import lifeline
 from .interrupts import InterruptGate
 from .parents import header_of, output_of
+from .quiet import OutputWatch
 from .run import Outcome, Runner
 
 #: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
@@ -65,10 +66,9 @@ class TaskChannel:
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._loop = IOLoop.current()
         self._queue: deque[tuple[str, str, dict[str, Any], Any]] = deque()
-        #: The tasks that have been run since the streams were last flushed.
-        self._batch: list[str] = []
-        #: How many messages the kernel had made when the batch began.
-        self._messages_before = 0
+        self._output = OutputWatch(kernel.session)
+        #: The last task that has made output since the streams were flushed.
+        self._unsettled: str | None = None
         self._task_runs = False
         self._cells = 0
         self._serving = False
@@ -143,6 +143,7 @@ class TaskChannel:
             events.unregister("pre_execute", self._cell_starts)
             events.unregister("post_execute", self._cell_ends)
             self._loop.remove_handler(self._socket.FD)
+            self._output.close()
         self._socket.close()
         self._context.term()
 
@@ -216,8 +217,8 @@ class TaskChannel:
                 return
             if self._queue and not self._task_runs and not self._cells and time.monotonic() < end:
                 self._run(*self._queue.popleft())
-            elif self._batch:
-                self._settle()
+            elif self._unsettled is not None:
+                self._settle(self._unsettled)
             else:
                 break
         if self._queue and not self._task_runs and not self._cells:
@@ -225,8 +226,7 @@ class TaskChannel:
 
     def _run(self, task_id: str, kind: str, options: dict[str, Any], payload: Any) -> None:
         self._task_runs = True
-        if not self._batch:
-            self._messages_before = self._kernel.session.message_count
+        self._output.reset()
         events = self._kernel.shell.events
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
             if kind != "execute":
@@ -251,16 +251,16 @@ class TaskChannel:
 
     def _report(self, task_id: str, outcome: Outcome) -> None:
         record, frames = outcome
+        if self._output.quiet:
+            record["quiet"] = True
+        else:
+            self._unsettled = task_id
         self._send(Finished([[task_id, record]], (frames,)))
-        self._batch.append(task_id)
 
-    def _settle(self) -> None:
-        last, self._batch = self._batch[-1], []
+    def _settle(self, last: str) -> None:
+        self._unsettled = None
         sys.stdout.flush()
         sys.stderr.flush()
-        if self._kernel.session.message_count == self._messages_before:
-            self._send(Settled([[last, 0]]))
-            return
         parent = {"header": header_of(last, self._session)}
         topic = f"kernel.{self._kernel.ident}.status".encode()
         self._kernel.session.send(

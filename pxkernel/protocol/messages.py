@@ -13,8 +13,7 @@ client → c Submit, Abort, Interrupt, Ask work, and what to do about it
 c → client Results, Outputs, Settled,    what became of it
            EnginesChanged, Answer
 c → engine Run, Recall, Release          a window of tasks
-engine → c Finished, Recalled, Settled,  what became of them
-           Leave
+engine → c Finished, Recalled, Leave     what became of them
 any        Ack                           credit: so many bytes have been dealt with
 ========== ============================= ===========================================
 """
@@ -118,10 +117,7 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``tasks[i] = [task_id, dropped]``: all output of these tasks has been passed on, except so many bytes.
-
-    An engine says it only of a batch that made no output, and names the last task of it.
-    """
+    """``tasks[i] = [task_id, dropped]``: all output of these tasks has been passed on, except so many bytes."""
 
     tasks: list[list[Any]]
 
@@ -161,7 +157,8 @@ class Finished:
     """``results[i] = [task_id, record]`` with ``payloads[i]``.
 
     The record holds ``status`` ("ok", "error", "aborted", "died"), ``started`` and ``completed`` (seconds since the
-    epoch, engine clock) and, for errors, ``error`` = {ename, evalue, traceback, mro}.
+    epoch, engine clock), for errors ``error`` = {ename, evalue, traceback, mro}, for a map ``failures`` = [index, error]
+    pairs, and ``quiet`` = True when the task has made no output, so that no Settled follows.
     """
 
     results: list[list[Any]]

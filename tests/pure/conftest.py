@@ -138,8 +138,8 @@ class Checked:
     def cell(self, client, engine, *tasks):
         return self.submit(client, engine, *tasks, kind="cell")
 
-    def finish(self, engine, *tasks, size=0, seconds=1.0):
-        return self.handle(e.TasksFinished(engine, [(task, size, seconds) for task in tasks]))
+    def finish(self, engine, *tasks, size=0, seconds=1.0, output=True):
+        return self.handle(e.TasksFinished(engine, [(task, size, seconds, output) for task in tasks]))
 
     def recalled(self, engine, *tasks):
         return self.handle(e.TasksRecalled(engine, tasks))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pxkernel.core import Acknowledge, Announce, ClientJoined, Deliver, Fail, Forget, KernelIdle, Settle
+from pxkernel.core import Acknowledge, Announce, ClientJoined, Deliver, Fail, Forget, Settle
 from pxkernel.core.core import REPLY_GRACE
 
 # ---- tasks
@@ -248,11 +248,13 @@ def test_a_mark_may_overtake_several_results(core):
     assert core.only(commands, Settle) == [Settle("a", "1"), Settle("a", "2")]
 
 
-def test_a_mark_that_overtakes_settles_what_has_finished(core):
+def test_a_mark_that_overtakes_settles_what_has_finished_in_order(core):
     core.open_window("a", 0)
     core.submit("a", 0, "1", "2")
     core.finish(0, "1", seconds=0)
-    assert core.outputs_settled(0, "2") == [Settle("a", "1")]
+    core.outputs_settled(0, "2")
+    core.finish(0, "2", seconds=0)
+    assert list(core.settled)[-2:] == ["1", "2"]
 
 
 def test_a_mark_does_not_count_for_a_task_that_was_recalled(core):
@@ -413,7 +415,9 @@ def test_recalled_work_of_a_client_that_has_left_is_forgotten(core):
     assert Forget("t") in core.recalled(0, "t")
 
 
-def test_an_idle_status_says_nothing_of_a_task(core):
+@pytest.mark.parametrize("event", ["reply", "idle"])
+def test_news_of_a_cell_say_nothing_of_a_task(core, event):
     core.submit("a", 0, "t")
-    assert core.delivered(core.handle(KernelIdle(0, "t"))) == []
-    core.finish(0, "t")
+    getattr(core, event)(0, "t")
+    assert core.core.deadline() is None
+    assert core.delivered(core.finish(0, "t")) == ["t"]
