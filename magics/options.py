@@ -50,14 +50,18 @@ def parse_targets(text: str) -> Any:
     UsageError
         It says none of these.
     """
-    text = text.strip()
+    # IPython leaves the quotes around an argument.
+    text = text.strip("\"' ")
     if text == "all":
         return "all"
     try:
         if ":" in text:
-            return slice(*(int(part) if part else None for part in text.strip("[]").split(":")))
+            targets = slice(*(int(part) if part else None for part in text.strip("[]").split(":")))
+            range(0)[targets]  # a step of 0 is an error
+            return targets
         if text.startswith("[") or "," in text:
-            return [int(part) for part in text.strip("[]").split(",") if part.strip()]
+            first, *more = (int(part) for part in text.strip("[]").split(",") if part.strip())
+            return [first, *more]
         return int(text)
     except (ValueError, TypeError):
         raise UsageError(f"--targets takes an engine id, ids with commas, a slice or 'all', not {text!r}") from None

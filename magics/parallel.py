@@ -111,7 +111,10 @@ class ParallelMagics:
         return None
 
     def _parse(self, parser: Any, line: str) -> argparse.Namespace:
-        return parser.parse_argstring(line)  # type: ignore[no-any-return]
+        try:
+            return parser.parse_argstring(line)  # type: ignore[no-any-return]
+        except ValueError as error:  # a quotation that does not end
+            raise UsageError(f"{parser.prog}: {error}") from None
 
     # -- %pxconfig, %pxresult -----------------------------------------------------------------------------------------
 
@@ -138,13 +141,11 @@ class ParallelMagics:
         if arguments.out:
             self.shell.user_ns[arguments.out] = result
             return None
-        shown = result._shown
+        result.wait()
+        result.display_outputs()
         value = view.get_blocking(result)
-        if result._parts and result._parts[0].method == "execute":
-            if shown == result._shown:
-                result.display_outputs()
-            return None
-        return value
+        # The values of a cell have just been displayed.
+        return None if result._parts and result._parts[0].method == "execute" else value
 
     def _result(self, view: DirectView, index: int | None) -> AsyncResult:
         if index is None and self._last is not None and (not view.history or view.history[-1] in self._last.msg_ids):

@@ -49,6 +49,8 @@ class AsyncResult(Future[Any]):
         #: (part, output) of all parts in the order of arrival, and how many of them have been shown.
         self._arrived: list[tuple[Part, tuple[str, dict[str, Any], list[Any]]]] = []
         self._shown = 0
+        #: How many parts have had their result shown.
+        self._results_shown = 0
         self._printer = Printer()
         self._listeners: list[SimpleQueue[None]] = []
         self._lock = threading.Lock()
@@ -174,10 +176,16 @@ class AsyncResult(Future[Any]):
         return done
 
     def _show_new(self) -> None:
+        """Show what has arrived: output as it comes, results in the order of the engines."""
         while self._shown < len(self._arrived):
             part, (msg_type, content, _) = self._arrived[self._shown]
             self._shown += 1
-            self._printer.show(part.engine_id, msg_type, content)
+            if msg_type != "execute_result":
+                self._printer.show(part.engine_id, msg_type, content)
+        while self._results_shown < len(self._parts) and (part := self._parts[self._results_shown]).done:
+            self._results_shown += 1
+            if part.execute_result is not None:
+                self._printer.show(part.engine_id, "execute_result", part.execute_result)
         for part in self._parts:
             if part.dropped:
                 text = f"... {part.dropped} bytes of output were dropped: they came faster than they could be read\n"
@@ -395,9 +403,9 @@ class AsyncResult(Future[Any]):
         if not self.done():
             raise TimeoutError("result not ready")
         self.wait_for_output()
-        printer = Printer()
-        for part, (msg_type, content, _) in self._arrived:
-            printer.show(part.engine_id, msg_type, content)
+        self._shown = self._results_shown = 0
+        self._printer = Printer()
+        self._show_new()
 
 
 class AsyncMapResult(AsyncResult):

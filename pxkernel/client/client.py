@@ -282,10 +282,12 @@ class Client:
 
     def abort(self, jobs: Any = None) -> None:
         """Take back what has not started of ``jobs`` (as in ``wait``): it fails with TaskAborted."""
+        self._check()
         self._connection.send(m.Abort(self._ids_of(jobs)))
 
     def interrupt(self, jobs: Any = None) -> None:
         """Interrupt what runs of ``jobs`` (as in ``wait``), which fails with KeyboardInterrupt, and abort the rest."""
+        self._check()
         self._connection.send(m.Interrupt(self._ids_of(jobs)))
 
     @property

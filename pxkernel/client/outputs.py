@@ -19,6 +19,15 @@ def interactive() -> bool:
     return get_ipython() is not None and threading.current_thread() is threading.main_thread()  # type: ignore[no-untyped-call]
 
 
+def _publish(content: dict[str, Any], **options: Any) -> None:
+    """Display the content of a display message; outside IPython, print its text."""
+    if get_ipython() is not None:  # type: ignore[no-untyped-call]
+        publish_display_data(content["data"], content.get("metadata", {}), **options)
+    elif "text/plain" in content["data"]:
+        # publish_display_data would make this process an IPython.
+        print(content["data"]["text/plain"], flush=True)
+
+
 class Printer:
     """Shows the outputs of one call. A label is printed when another engine or stream starts to speak."""
 
@@ -32,11 +41,9 @@ class Printer:
             self._stream(engine, content["name"], content["text"])
         elif msg_type == "display_data":
             self._label("output", engine)
-            publish_display_data(content["data"], content.get("metadata", {}))
+            _publish(content)
         elif msg_type == "update_display_data":
-            publish_display_data(
-                content["data"], content.get("metadata", {}), transient=content.get("transient"), update=True
-            )
+            _publish(content, transient=content.get("transient"), update=True)
         elif msg_type == "execute_result":
             self._result(engine, content)
         elif msg_type == "clear_output":
@@ -67,7 +74,7 @@ class Printer:
         else:
             # A front end shows the richest form only, so the label needs a line of its own.
             print(label, flush=True)
-        publish_display_data(data, content.get("metadata", {}))
+        _publish({**content, "data": data})
 
     def _end_line(self) -> None:
         """Close an unfinished line, in the stream that it is in."""

@@ -26,7 +26,7 @@ from ..controller.settings import Settings
 from ..errors import ClusterError
 from ..kernels.threads import limit_threads
 from ..protocol import clusterfile
-from ..protocol.processes import exists
+from ..protocol.processes import exists, wait_for_end
 
 #: How much of a log an error quotes, in lines.
 TAIL_LINES = 20
@@ -155,17 +155,23 @@ class Cluster:
             owner_pid=os.getpid() if self.shutdown_atexit else None,
             ready=ready_write,
         )
-        with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pxkernel.controller", settings.to_json()],
-                env=limit_threads(_environment(), self.n),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=[ready_write],
-                start_new_session=True,
-            )
-        os.close(ready_write)
+        try:
+            with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "pxkernel.controller", settings.to_json()],
+                    env=limit_threads(_environment(), self.n),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=[ready_write],
+                    start_new_session=True,
+                )
+        except OSError as error:
+            os.close(ready)
+            _discard(self.cluster_id, directory, sockets)
+            raise ClusterError(f"the controller cannot be started: {error}") from None
+        finally:
+            os.close(ready_write)
         with os.fdopen(ready, "rb") as answer:
             self._await_controller(answer, log, directory, sockets)
         self._file = clusterfile.read(directory / clusterfile.FILE_NAME)
@@ -182,7 +188,7 @@ class Cluster:
         self._process.kill()
         code = self._process.wait()
         lines = log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
-        clusterfile.ClusterFile(self.cluster_id, str(directory), str(sockets), "", "", 0, None).remove()
+        _discard(self.cluster_id, directory, sockets)
         raise ClusterError(f"the controller did not start (exit code {code}):\n" + "\n".join(lines))
 
     def connect_client_sync(self, timeout: float = 10.0) -> Client:
@@ -266,6 +272,21 @@ class Cluster:
                 raise TimeoutError(f"the controller (pid {file.controller_pid}) did not end")
             time.sleep(0.02)
 
+    def wait_sync(self) -> None:
+        """Block until the controller has ended.
+
+        Raises
+        ------
+        ClusterError
+            The cluster has not been started.
+        """
+        if self._file is None:
+            raise ClusterError("this cluster has not been started: call start_cluster_sync()")
+        if self._process is not None:
+            self._process.wait()
+        else:
+            wait_for_end(self._file.controller_pid)
+
     def _stop_at_exit(self) -> None:
         with contextlib.suppress(Exception):
             self.stop_cluster_sync()
@@ -319,6 +340,11 @@ class Cluster:
 def _new_id() -> str:
     letters = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=6))
     return f"{int(time.time())}-{letters}"
+
+
+def _discard(cluster_id: str, directory: Path, sockets: Path) -> None:
+    """Remove what ``prepare`` made for a cluster that has not come to life."""
+    clusterfile.ClusterFile(cluster_id, str(directory), str(sockets), "", "", 0, None).remove()
 
 
 def _environment() -> dict[str, str]:

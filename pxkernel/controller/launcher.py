@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import threading
 from collections import deque
@@ -120,7 +121,7 @@ class Launcher:
                 cwd=self._cwd,
                 extra_arguments=kernelspec.ENGINE_ARGUMENTS if has_extension else [],
                 independent=True,
-                **({"log_path": str(log)} if _takes_log_path(manager) else {}),
+                **_output_to(manager, log),
             )
         except Exception as error:
             text = str(error) if isinstance(error, ClusterError) else f"{type(error).__name__}: {error}"
@@ -171,11 +172,17 @@ class Launcher:
                 await manager.signal_kernel(signal.SIGKILL)
 
 
-def _takes_log_path(manager: AsyncKernelManager) -> bool:
-    return bool(
-        manager.kernel_spec
-        and manager.kernel_spec.metadata["kernel_provisioner"]["provisioner_name"] == kernelspec.FORK_SERVER
-    )
+def _output_to(manager: AsyncKernelManager, log: Path) -> dict[str, Any]:
+    """The launch arguments that send what the process itself prints to ``log``."""
+    assert manager.kernel_spec is not None
+    name = manager.kernel_spec.metadata["kernel_provisioner"]["provisioner_name"]
+    if name == kernelspec.FORK_SERVER:
+        return {"log_path": str(log)}
+    if name == kernelspec.LOCAL:
+        # The child has its own copy of the descriptor; this one is closed with the file object.
+        file = open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
+        return {"stdout": file, "stderr": file}
+    return {}
 
 
 def _exit_text(code: int | None) -> str:

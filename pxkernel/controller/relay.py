@@ -89,4 +89,6 @@ def cell_record(message: KernelMessage) -> dict[str, Any]:
             # A stock kernel tells the class by name only; what it shares with every Python are the built-in ones.
             "mro": [["builtins", content["ename"]]],
         }
+    elif content["status"] == "aborted":
+        record["reason"] = "the kernel did not start it, because a cell of another front end failed"
     return record

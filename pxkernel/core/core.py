@@ -191,8 +191,8 @@ class Core:
             task = self.tasks[task_id]
             if has_output:
                 engine.unsettled.append((task_id, task.client))
-            if task.settled:
-                self._settle_up_to(engine, task_id)
+                if task.settled:
+                    self._settle_up_to(engine, task_id)
             self._finish(engine, task, size)
         self._pump(engine)
 

@@ -35,6 +35,8 @@ from .run import Outcome, Runner
 
 #: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
 TURN = 0.02
+#: How long a recall may take that was sent before an interrupt, in seconds.
+RECALL_TIMEOUT = 0.2
 #: How long the controller may take to answer a kernel that asks to be adopted, in seconds.
 WELCOME_TIMEOUT = 10.0
 
@@ -69,6 +71,7 @@ class TaskChannel:
         self._output = OutputWatch(kernel.session)
         #: The last task that has made output since the streams were flushed.
         self._unsettled: str | None = None
+        self._recalls = 0
         self._task_runs = False
         self._cells = 0
         self._serving = False
@@ -100,6 +103,7 @@ class TaskChannel:
         self.active = True
         here.engine = (self._cluster.directory, self.engine_id)  # type: ignore[assignment]
         self._keep_output()
+        self._gate.install()
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
         events.register("post_execute", self._cell_ends)
@@ -121,7 +125,8 @@ class TaskChannel:
     def _prepare_launched(self) -> None:
         assert self._launched is not None
         # ipykernel turns file descriptor 2 into a pipe of its own: what a crash writes there vanishes with the process.
-        self._crash_log = open(self._launched["crash_log"], "a")  # noqa: SIM115
+        private = os.open(self._launched["crash_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._crash_log = os.fdopen(private, "a")
         faulthandler.enable(self._crash_log)
 
     def _keep_output(self) -> None:
@@ -144,6 +149,7 @@ class TaskChannel:
             events.unregister("post_execute", self._cell_ends)
             self._loop.remove_handler(self._socket.FD)
             self._output.close()
+            self._gate.uninstall()
         self._socket.close()
         self._context.term()
 
@@ -192,6 +198,7 @@ class TaskChannel:
                 self._controller_is_gone()
 
     def _recall(self, ids: set[str]) -> None:
+        self._recalls += 1
         recalled = [task[0] for task in self._queue if task[0] in ids]
         self._queue = deque(task for task in self._queue if task[0] not in ids)
         if recalled:
@@ -203,8 +210,7 @@ class TaskChannel:
             return
         self._serving = True
         try:
-            with self._gate.watching():
-                self._serve_turn()
+            self._serve_turn()
         finally:
             self._serving = False
 
@@ -216,6 +222,9 @@ class TaskChannel:
             if not self.active:
                 return
             if self._queue and not self._task_runs and not self._cells and time.monotonic() < end:
+                if self._gate.early:
+                    self._await_recall()
+                    continue
                 self._run(*self._queue.popleft())
             elif self._unsettled is not None:
                 self._settle(self._unsettled)
@@ -224,8 +233,17 @@ class TaskChannel:
         if self._queue and not self._task_runs and not self._cells:
             self._loop.add_callback(self._serve)
 
+    def _await_recall(self) -> None:
+        """An interrupt has come before its task: the recall that goes with it was sent first and arrives any moment."""
+        self._gate.early = False
+        before, end = self._recalls, time.monotonic() + RECALL_TIMEOUT
+        while self._recalls == before and (left := end - time.monotonic()) > 0:
+            if self._socket.poll(int(left * 1000) + 1):
+                self._read_all()
+
     def _run(self, task_id: str, kind: str, options: dict[str, Any], payload: Any) -> None:
         self._task_runs = True
+        self._gate.arm()
         self._output.reset()
         events = self._kernel.shell.events
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
@@ -241,7 +259,7 @@ class TaskChannel:
             asyncio.ensure_future(self._run_async(task_id, kind, outcome))
 
     async def _run_async(self, task_id: str, kind: str, outcome: Awaitable[Outcome]) -> None:
-        with output_of(self._kernel.shell, header_of(task_id, self._session)), self._gate.watching():
+        with output_of(self._kernel.shell, header_of(task_id, self._session)):
             done = await outcome
             if kind != "execute":
                 self._kernel.shell.events.trigger("post_execute")

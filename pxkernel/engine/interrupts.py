@@ -2,39 +2,68 @@
 
 ipykernel ignores SIGINT outside a request. ``signal.default_int_handler`` around a task is no way out: a
 KeyboardInterrupt that falls between two tasks leaves the event loop's callback and ends the kernel. The gate's handler
-raises only while user code runs, and once.
+raises only while user code runs, and once. It stays in place between the tasks, to notice what comes too early; ipykernel
+puts its own handler there for the time of a request and gives ours back.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 
 class InterruptGate:
-    """Use ``with gate.watching():`` around a batch of tasks, and ``open``/``close`` around the user's code."""
+    """Opened for the user's code only.
+
+    ``arm`` before anything is done for a task, ``open`` and ``close`` around the user's code. What comes between ``arm``
+    and ``open`` is meant for this task, since nothing is sent to an engine while an interrupt is on its way: ``open``
+    raises it.
+    """
 
     def __init__(self) -> None:
+        self._armed = False
         self._open = False
+        self._pending = False
+        #: A signal came while nothing was armed: perhaps for a task that has not been read yet.
+        self.early = False
+        self._before: Any = signal.SIG_IGN
+
+    def install(self) -> None:
+        """Take SIGINT; call it in the main thread."""
+        self._before = signal.signal(signal.SIGINT, self._handle)
+
+    def uninstall(self) -> None:
+        """Give SIGINT back."""
+        if signal.getsignal(signal.SIGINT) == self._handle:
+            signal.signal(signal.SIGINT, self._before)
 
     def _handle(self, signum: int, frame: Any) -> None:
         if self._open:
             self._open = False
             raise KeyboardInterrupt
+        if self._armed:
+            self._pending = True
+        else:
+            self.early = True
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        before = signal.signal(signal.SIGINT, self._handle)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+    def arm(self) -> None:
+        """A task is about to be run."""
+        self._pending = False
+        self._armed = True
 
     def open(self) -> None:
-        """From here on an interrupt raises; call it inside the ``try`` that catches it."""
+        """From here on an interrupt raises; call it inside the ``try`` that catches it.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            It came before.
+        """
+        self._armed = False
         self._open = True
+        if self._pending:
+            self._pending = self._open = False
+            raise KeyboardInterrupt
 
     def close(self) -> None:
-        self._open = False
+        self._armed = self._open = False

@@ -143,18 +143,23 @@ class Runner:
         for cause in _chain(error):
             cause.__traceback__ = user_frames(cause.__traceback__)
         try:
-            lines = self._shell.InteractiveTB.structured_traceback(type(error), error, trace)
+            lines = self._shell.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=0)
             return list(map(str, lines))
         except Exception:
             return "".join(traceback.format_exception(type(error), error, trace)).splitlines()
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame that is not of pxkernel; all of it if there is none."""
-    first = trace
-    while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        first = first.tb_next
-    return first if first is not None else trace
+    """The traceback without the frames of pxkernel."""
+    frames = []
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            frames.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for frame in reversed(frames):
+        kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept
 
 
 def _chain(error: BaseException) -> list[BaseException]:

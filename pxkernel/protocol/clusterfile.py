@@ -19,7 +19,7 @@ import re
 import shutil
 import socket
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
@@ -48,7 +48,7 @@ class ClusterFile:
     #: Where the controller listens, ``ipc://...``.
     address: str
     #: The secret that signs every message, in hexadecimal.
-    key: str
+    key: str = field(repr=False)
     controller_pid: int
     #: The process whose end stops the cluster, None for a detached cluster.
     owner_pid: int | None
@@ -110,7 +110,7 @@ def prepare(cluster_id: str) -> tuple[Path, Path]:
     Raises
     ------
     ClusterError
-        A cluster of this id is running.
+        A cluster of this id is running, or the directory cannot be made.
     """
     directory = folder(cluster_id)
     if directory.exists():
@@ -122,7 +122,10 @@ def prepare(cluster_id: str) -> tuple[Path, Path]:
             if old.alive():
                 raise ClusterError(f"a cluster with the id {cluster_id!r} is running already: {old.path}")
             old.remove()
-    directory.mkdir(mode=0o700, parents=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise ClusterError(f"the directory of the cluster cannot be made: {error}") from None
     if len(os.fsencode(directory)) <= _LONGEST_SOCKET_DIRECTORY:
         return directory, directory
     for place in (tempfile.gettempdir(), "/tmp"):
@@ -150,9 +153,15 @@ def read(path: str | os.PathLike[str]) -> ClusterFile:
     except UnicodeDecodeError:
         raise ClusterError(f"{path} is not a cluster file: it is not text") from None
     try:
-        return ClusterFile(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        file = ClusterFile(**json.loads(text))
+        bytes.fromhex(file.key)
+        if not all(isinstance(value, str) for value in (file.cluster_id, file.directory, file.sockets, file.address)):
+            raise TypeError("a name or a path is no string")
+        if not isinstance(file.controller_pid, int):
+            raise TypeError("controller_pid is no number")
+    except (ValueError, TypeError, RecursionError) as error:
         raise ClusterError(f"{path} is not a cluster file: {error}") from None
+    return file
 
 
 def running() -> list[ClusterFile]:

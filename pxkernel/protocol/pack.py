@@ -86,7 +86,7 @@ def pack_call(
         suspects = [(f"function {getattr(f, '__name__', '')}".rstrip(), f)]
         suspects += [(f"argument {index}", arg) for index, arg in enumerate(args)]
         suspects += [(f"argument {name}", arg) for name, arg in kwargs.items()]
-        raise _refusal(suspects, error, namespace) from error
+        raise _refusal(suspects, error, namespace) from None
 
 
 def pack_result(obj: Any, *, namespace: dict[str, Any] | None = None) -> list[Frame]:
@@ -94,7 +94,7 @@ def pack_result(obj: Any, *, namespace: dict[str, Any] | None = None) -> list[Fr
     try:
         return pack(obj, namespace=namespace)
     except Exception as error:
-        raise _refusal([("the result", obj)], error, namespace) from error
+        raise _refusal([("the result", obj)], error, namespace) from None
 
 
 # --- frames

@@ -1,8 +1,8 @@
 """A message as zmq frames: ``[signature, header, payload frames ...]``.
 
-The signature is an HMAC-SHA256 over the header and over the first frame of every payload, that is over everything that
-anybody interprets; the out-of-band buffers behind it (raw array data) are not hashed, as in Jupyter's own messages. A
-Codec belongs to one cluster: it holds its key.
+The signature is an HMAC-SHA256 over the header and over the first frame of every payload, with their lengths: over
+everything that anybody interprets. The out-of-band buffers behind it (raw array data) are not hashed, as in Jupyter's own
+messages. A Codec belongs to one cluster: it holds its key.
 """
 
 from __future__ import annotations
@@ -47,9 +47,12 @@ class Codec:
         self._key = key
 
     def _sign(self, parts: Sequence[Any]) -> bytes:
-        if sum(map(len, parts)) < 65536:
-            return hmac.digest(self._key, b"".join(parts), "sha256")
-        mac = hmac.new(self._key, digestmod="sha256")
+        # Their lengths too: otherwise bytes could be moved from the end of one part to the beginning of the next.
+        lengths = list(map(len, parts))
+        start = repr(lengths).encode()
+        if sum(lengths) < 65536:
+            return hmac.digest(self._key, b"".join([start, *parts]), "sha256")
+        mac = hmac.new(self._key, start, "sha256")
         for part in parts:
             mac.update(part)
         return mac.digest()
@@ -101,7 +104,7 @@ class Codec:
             for count in counts:
                 payloads.append(list(frames[position : position + count]))
                 position += count
-        except (ValueError, TypeError, IndexError, KeyError) as error:
+        except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
             raise ProtocolError(f"a message that is none: {error!r}") from None
         if position != len(frames):
             raise ProtocolError(f"a message of {len(frames)} frames announces {position}")

@@ -262,9 +262,8 @@ def test_starting_twice(cluster):
 def test_a_kernelspec_that_does_not_exist(soon):
     with pytest.raises(px.EngineError) as caught:
         px.Cluster(n=2, kernel_name="no-such-kernel").start_and_connect_sync()
-    text = str(caught.value)
-    assert "there is no kernelspec 'no-such-kernel'" in text and "python3" in text
-    assert "engine 0" in text and "engine 1" in text
+    assert "there is no kernelspec 'no-such-kernel'; installed are: " in str(caught.value)
+    assert "python3" in str(caught.value)
 
 
 def test_a_provisioner_that_does_not_exist(soon):
@@ -296,7 +295,6 @@ def test_an_engine_that_cannot_load_the_extension(kernelspec, tmp_path, soon):
 
 
 def test_engines_that_are_not_ready_in_time(kernelspec, soon):
-    name = kernelspec("silent", [sys.executable, "-c", "input()", "{connection_file}"], language="silence")
     silent = [sys.executable, "-c", "import signal; signal.pause()", "{connection_file}"]
     name = kernelspec("pauses", silent, language="silence")
     with pytest.raises(px.TimeoutError, match="^1 engines not ready in 0.5 seconds. Currently ready: 0"):
@@ -322,8 +320,7 @@ sys.exit("the first one fails")
                 rc.wait_for_engines(2)
             rc.wait_for_engines(1)
             (alive,) = rc.ids
-            reply = rc[alive]._execute("6 * 7", False, None, False, "execute").get()
-            assert reply.status == "ok"
+            assert rc[alive].execute("6 * 7", silent=False).get().data["text/plain"] == "42"
             with pytest.raises(IndexError, match=f"No such engine: {1 - alive}.*the first one fails"):
                 rc[1 - alive]
     finally:
@@ -358,8 +355,9 @@ def test_a_runtime_directory_that_cannot_be_made(cluster, tmp_path, monkeypatch,
         cluster.start_cluster_sync()
 
 
-def test_cluster_files_that_are_none(nothing_is_left, tmp_path):
-    with pytest.raises(FileNotFoundError, match=f"no cluster is running .looked in {nothing_is_left}"):
+def test_cluster_files_that_are_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"no cluster is running .looked in {tmp_path}/pxkernel.*Cluster"):
         px.Client()
     with pytest.raises(FileNotFoundError, match="no cluster is running"):
         px.Cluster.from_file()
@@ -448,8 +446,9 @@ def test_calls_after_the_cluster_has_stopped(cluster, soon, wait_for):
         pending = [view.apply_async(time.sleep, 100) for _ in range(3)]
         cluster.stop_cluster_sync()
         for result in pending:
-            with pytest.raises((px.EngineError, px.CompositeError), match="engine 0"):
+            with pytest.raises(px.CompositeError) as caught:
                 result.get(5)
+            assert "engine 0" in str(caught.value)
         wait_for(lambda: rc.ids == [])
         for call in (lambda: view.apply_sync(os.getpid), lambda: rc[0], lambda: rc.wait_for_engines(1)):
             with pytest.raises(px.EngineError, match="there is no cluster any more"):

@@ -64,6 +64,8 @@ class Checked:
         self.accepted = {}
         self.ended = Counter()
         self.settled = Counter()
+        #: Tasks that made no output: their record says so, nothing more is to come.
+        self.quiet = set()
         self.failed = {}
         self.submitted = Counter()
         self.acknowledged = Counter()
@@ -74,6 +76,8 @@ class Checked:
         if isinstance(event, e.Submitted):
             self.accepted.update(dict.fromkeys((task for task, _ in event.targets), event.client))
             self.submitted[event.client] += event.size
+        elif isinstance(event, e.TasksFinished):
+            self.quiet.update(task for task, _, _, output in event.results if not output)
         elif isinstance(event, e.InterruptSent):
             self.interrupts[event.engine] -= 1
         commands = self.core.handle(event, self.now)
@@ -119,7 +123,7 @@ class Checked:
         for client in self.core.clients:
             assert self.acknowledged[client] == self.submitted[client]
         stayed = {task for task, client in self.accepted.items() if client in self.core.clients}
-        assert stayed <= set(self.settled)
+        assert stayed <= set(self.settled) | self.quiet
 
     # -- events -------------------------------------------------------------------------------------------------------
 

@@ -268,6 +268,25 @@ def test_a_mark_does_not_count_for_a_task_that_was_recalled(core):
     assert core.only(core.finish(0, "2", seconds=0), Settle) == []
 
 
+def test_a_task_without_output_is_not_settled(core):
+    core.submit("a", 0, "t")
+    core.finish(0, "t", output=False)
+    assert core.outputs_settled(0, "t") == []
+
+
+def test_a_task_without_output_does_not_settle_the_one_before_it(core):
+    core.submit("a", 0, "1", "2")
+    core.finish(0, "1")
+    assert core.only(core.finish(0, "2", output=False), Settle) == []
+    assert core.outputs_settled(0, "1") == [Settle("a", "1")]
+
+
+def test_a_mark_of_a_task_without_output_is_nothing(core):
+    core.submit("a", 0, "t")
+    core.outputs_settled(0, "t")
+    assert core.only(core.finish(0, "t", output=False), Settle) == []
+
+
 def test_a_task_that_fails_here_has_no_more_output(core):
     assert Settle("a", "t") in core.submit("a", 9, "t")
 

@@ -1,0 +1,210 @@
+"""Random play: engines that work, die and are interrupted, clients that submit, read late and leave.
+
+Every message waits in a queue of its own and arrives at a random time, as on real sockets. The fixture checks the
+invariants after every event; here are the engines, and the order in which they run what they were sent.
+"""
+
+import random
+from collections import deque
+
+import pytest
+
+from pxkernel.core import (
+    Acked,
+    Aborted,
+    CellReplied,
+    ClientJoined,
+    ClientLeft,
+    EngineJoined,
+    EngineLeft,
+    InterruptAsked,
+    InterruptEngine,
+    InterruptSent,
+    KernelIdle,
+    OutputsSettled,
+    RecallTasks,
+    RunCell,
+    RunTasks,
+    Submitted,
+    TasksFinished,
+    TasksRecalled,
+    Ticked,
+)
+
+STEPS = 1500
+
+
+class Engine:
+    """One engine: what it has been sent, and what it has said and nobody has heard."""
+
+    def __init__(self, number, rng):
+        self.number = number
+        self.rng = rng
+        self.channel = deque()  # commands over the task channel and the shell, in order
+        self.tasks = deque()
+        self.says = {"tasks": deque(), "shell": deque(), "iopub": deque(), "launcher": deque()}
+        self.running = None
+        self.started = []
+        self.pace = rng.choice([0.0001, 0.0001, 1.0])
+
+    def read_all(self):
+        while self.channel:
+            command = self.channel.popleft()
+            if isinstance(command, RunTasks):
+                self.tasks.extend((task, "task") for task in command.tasks)
+            elif isinstance(command, RunCell):
+                self.tasks.append((command.task, "cell"))
+            else:
+                back = [task for task, _ in self.tasks if task in command.tasks]
+                self.tasks = deque(item for item in self.tasks if item[0] not in command.tasks)
+                if back:
+                    self.says["tasks"].append(TasksRecalled(self.number, back))
+
+    def step(self):
+        """Start or end one piece of user code."""
+        if self.running is None:
+            self.read_all()
+            if self.tasks:
+                self.running = self.tasks.popleft()
+                self.started.append(self.running[0])
+            return
+        task, kind = self.running
+        self.running = None
+        size = self.rng.choice([0, 10, 10, 40 * 2**20])
+        if kind == "cell":
+            if self.rng.random() < 0.8:
+                self.says["shell"].append(CellReplied(self.number, task, size))
+            self.says["iopub"].append(KernelIdle(self.number, task))
+        else:
+            output = self.rng.random() < 0.5
+            self.says["tasks"].append(TasksFinished(self.number, [(task, size, self.pace, output)]))
+            if output:
+                self.says["iopub"].append(OutputsSettled(self.number, task))
+
+
+class Play:
+    def __init__(self, checked, seed):
+        self.rng = random.Random(seed)
+        self.checked = checked
+        self.engines = {}
+        self.clients = []
+        self.count = 0
+        self.next_engine = 0
+        #: (client, engine) → its tasks in the order of submission.
+        self.order = {}
+        self.started = {}
+        for _ in range(3):
+            self.join_engine()
+            self.join_client()
+
+    def handle(self, event):
+        for command in self.checked.handle(event):
+            if isinstance(command, RunTasks | RunCell | RecallTasks):
+                self.engines[command.engine].channel.append(command)
+            elif isinstance(command, InterruptEngine):
+                self.engines[command.engine].says["launcher"].append(InterruptSent(command.engine))
+
+    # -- what can happen ----------------------------------------------------------------------------------------------
+
+    def join_engine(self):
+        number = self.next_engine
+        self.next_engine += 1
+        self.engines[number] = Engine(number, self.rng)
+        self.handle(EngineJoined(number))
+
+    def join_client(self):
+        self.count += 1
+        self.clients.append(f"c{self.count}")
+        self.handle(ClientJoined(self.clients[-1]))
+
+    def submit(self):
+        if len(self.checked.core.tasks) > 150:
+            return
+        client = self.rng.choice(self.clients)
+        kind = self.rng.choice(["apply", "apply", "apply", "cell"])
+        targets = []
+        for engine in self.rng.sample(sorted(self.engines), self.rng.randint(1, len(self.engines))):
+            self.count += 1
+            targets.append((f"{client}:{self.count}", engine))
+            self.order.setdefault((client, engine), []).append(f"{client}:{self.count}")
+        self.handle(Submitted(client, kind, self.rng.choice([1, 100, 2**21]), targets))
+
+    def work(self):
+        for _ in range(self.rng.choice([1, 5, 30])):
+            self.rng.choice(list(self.engines.values())).step()
+            self.hear()
+
+    def hear(self):
+        engine = self.rng.choice(list(self.engines.values()))
+        said = [queue for queue in engine.says.values() if queue]
+        if said:
+            self.handle(self.rng.choice(said).popleft())
+
+    def read(self):
+        for client in self.clients:
+            used = self.checked.core.clients[client].credit.used
+            if used and self.rng.random() < 0.7:
+                self.handle(Acked(client, self.rng.randint(1, used)))
+
+    def take_back(self):
+        client = self.rng.choice(self.clients)
+        own = sorted(self.checked.core.clients[client].tasks)
+        chosen = self.rng.sample(own, min(len(own), self.rng.choice([1, 3, 20])))
+        self.handle(self.rng.choice([Aborted, InterruptAsked])(client, [*chosen, "unknown"]))
+
+    def interrupt_head(self):
+        engine = self.rng.choice(list(self.engines.values()))
+        if engine.running is not None:
+            task = engine.running[0]
+            self.handle(InterruptAsked(task.partition(":")[0], [task]))
+
+    def tick(self):
+        deadline = self.checked.core.deadline()
+        if deadline is not None and self.rng.random() < 0.3:
+            self.checked.now = max(self.checked.now, deadline)
+            self.handle(Ticked())
+        self.checked.now += 0.01
+
+    def lose_engine(self):
+        number = self.rng.choice(sorted(self.engines))
+        self.started[number] = self.engines.pop(number).started
+        self.handle(EngineLeft(number, "died"))
+        self.join_engine()
+
+    def lose_client(self):
+        client = self.clients.pop(self.rng.randrange(len(self.clients)))
+        self.handle(ClientLeft(client))
+        self.join_client()
+
+    def step(self):
+        weights = {
+            self.submit: 30, self.work: 40, self.hear: 30, self.read: 10, self.take_back: 3, self.interrupt_head: 3,
+            self.tick: 10, self.lose_engine: 0.3, self.lose_client: 0.3,
+        }  # fmt: skip
+        self.rng.choices(list(weights), list(weights.values()))[0]()
+
+    def finish(self):
+        """Nothing new happens; everybody works and reads until all is done."""
+        for _ in range(10_000):
+            if not self.checked.core.tasks:
+                return
+            self.work()
+            self.tick()
+            for client in self.clients:
+                self.handle(Acked(client, 2**40))
+        raise AssertionError(f"still there: {sorted(self.checked.core.tasks)}")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_task_ends_once_and_in_order(empty, seed):
+    play = Play(empty, seed)
+    for _ in range(STEPS):
+        play.step()
+    play.finish()
+    for number, engine in play.engines.items():
+        play.started[number] = engine.started
+    for (client, engine), order in play.order.items():
+        place = {task: index for index, task in enumerate(order)}
+        started = [place[task] for task in play.started[engine] if task in place]
+        assert started == sorted(set(started)), f"{client} on engine {engine}"
+    assert sum(map(len, play.started.values())) > 100

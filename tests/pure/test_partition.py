@@ -1,0 +1,119 @@
+"""Splitting sequences over engines, and joining the parts."""
+
+import random
+
+import numpy as np
+import pytest
+
+from pxkernel.protocol.partition import bounds, join, split
+
+
+def test_the_first_parts_are_one_longer():
+    assert [stop - start for start, stop in bounds(10, 4)] == [3, 3, 2, 2]
+
+
+def test_parts_may_be_empty():
+    assert bounds(2, 4) == [(0, 1), (1, 2), (2, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_bounds_cover_everything_once(length, parts):
+    found = bounds(length, parts)
+    assert len(found) == parts
+    assert [i for start, stop in found for i in range(start, stop)] == list(range(length))
+
+
+# ---- split
+
+
+def test_blocks():
+    assert split([0, 1, 2, 3, 4], 2) == [[0, 1, 2], [3, 4]]
+
+
+def test_round_robin():
+    assert split([0, 1, 2, 3, 4], 2, "r") == [[0, 2, 4], [1, 3]]
+
+
+@pytest.mark.parametrize("seq, expected", [((1, 2, 3), [(1, 2), (3,)]), ("abc", ["ab", "c"]), (b"abc", [b"ab", b"c"])])
+def test_parts_keep_the_type(seq, expected):
+    assert split(seq, 2) == expected
+
+
+@pytest.mark.parametrize("dist, expected", [("b", [[0, 1], [2, 3]]), ("r", [[0, 2], [1, 3]])])
+def test_a_range_becomes_lists(dist, expected):
+    assert split(range(4), 2, dist) == expected
+
+
+def test_arrays_are_split_by_rows():
+    parts = split(np.arange(6).reshape(3, 2), 2)
+    assert [part.tolist() for part in parts] == [[[0, 1], [2, 3]], [[4, 5]]]
+
+
+def test_parts_of_arrays_keep_the_dtype():
+    assert split(np.zeros(3, np.int8), 2)[0].dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    "value", [{1, 2}, {"a": 1}, {}, 5, None, (i for i in range(3)), np.array(5)], ids=lambda v: type(v).__name__
+)
+def test_what_is_no_sequence(value):
+    with pytest.raises(TypeError, match="a sequence is needed to scatter"):
+        split(value, 2)
+
+
+@pytest.mark.parametrize("dist", ["x", "", "blocks", None])
+def test_an_unknown_distribution(dist):
+    with pytest.raises(ValueError, match="dist must be"):
+        split([1], 2, dist)
+    with pytest.raises(ValueError, match="dist must be"):
+        join([[1]], dist)
+
+
+# ---- join
+
+
+@pytest.mark.parametrize("dist", ["b", "r"])
+@pytest.mark.parametrize("seq", [list(range(7)), [], ["a"], "abcdefg"], ids=repr)
+@pytest.mark.parametrize("parts", [1, 3, 10])
+def test_join_is_the_inverse_of_split(seq, parts, dist):
+    assert join(split(seq, parts, dist), dist) == seq
+
+
+@pytest.mark.parametrize("dist", ["b", "r"])
+def test_tuples_become_one_list(dist):
+    assert join(split((1, 2, 3), 2, dist), dist) == [1, 2, 3]
+
+
+def test_ranges_become_one_list():
+    assert join([range(2), range(2, 4)]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dist", ["b", "r"])
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+@pytest.mark.parametrize("array", [np.arange(5), np.arange(6.0).reshape(3, 2), np.zeros(0, np.int8)], ids=str)
+def test_arrays_come_back(array, parts, dist):
+    joined = join(split(array, parts, dist), dist)
+    np.testing.assert_array_equal(joined, array)
+    assert joined.dtype == array.dtype
+
+
+def test_random_sequences_come_back():
+    rng = random.Random(0)
+    for _ in range(200):
+        seq = [rng.random() for _ in range(rng.randrange(50))]
+        parts, dist = rng.randrange(1, 12), rng.choice("br")
+        assert join(split(seq, parts, dist), dist) == seq
+        np.testing.assert_array_equal(join(split(np.array(seq), parts, dist), dist), np.array(seq))
+
+
+@pytest.mark.parametrize(
+    "parts", [[1, 2], [[1], 2], [[1], "b"], [np.array(1), np.array(2)], [None], [{"a": 1}, {"b": 2}]], ids=repr
+)
+@pytest.mark.parametrize("dist", ["b", "r"])
+def test_parts_that_are_no_sequences_stay_parts(parts, dist):
+    assert join(parts, dist) == parts
+
+
+def test_nothing_joins_to_nothing():
+    assert join([]) == []

@@ -1,0 +1,170 @@
+"""Results and output on their way to one client."""
+
+import json
+
+import pytest
+
+from pxkernel.client.records import Part
+from pxkernel.controller.relay import OUTPUT_TYPES, SETTLED_DELAY, Outbox, cell_record
+from pxkernel.errors import TaskAborted
+from pxkernel.kernels.channels import KernelMessage
+from pxkernel.protocol.messages import Outputs, Results, Settled
+
+
+def message(msg_type="stream", content=b"{}", *buffers):
+    return KernelMessage(0, msg_type, {}, content, buffers)
+
+
+def reply(**content):
+    return message("execute_reply", json.dumps(content).encode())
+
+
+@pytest.fixture
+def outbox():
+    return Outbox()
+
+
+# ---- what one turn produces
+
+
+def test_nothing_has_happened(outbox):
+    assert outbox.take() == []
+
+
+def test_output_keeps_its_order(outbox):
+    outbox.add_output("t", message("stream", b"1"))
+    outbox.add_output("u", message("display_data", b"2", b"png"))
+    assert outbox.take() == [Outputs([["t", "stream"], ["u", "display_data"]], ([b"1"], [b"2", b"png"]))]
+
+
+def test_results_go_together(outbox):
+    outbox.add_result("t", {"status": "ok"}, [b"1"])
+    outbox.add_result("u", {"status": "ok"}, [])
+    assert outbox.take() == [Results([["t", {"status": "ok"}], ["u", {"status": "ok"}]], ([b"1"], []))]
+
+
+def test_output_goes_before_results_and_results_before_what_has_settled(outbox):
+    outbox.settle("t", 0.0)
+    outbox.add_result("t", {}, [])
+    outbox.add_output("t", message())
+    assert [type(message) for message in outbox.take()] == [Outputs, Results, Settled]
+
+
+def test_what_was_taken_is_gone(outbox):
+    outbox.add_output("t", message())
+    outbox.add_result("t", {}, [])
+    outbox.settle("t", 0.0)
+    outbox.take()
+    assert outbox.take() == []
+
+
+def test_what_was_taken_does_not_change(outbox):
+    outbox.add_result("t", {}, [])
+    (taken,) = outbox.take()
+    outbox.add_result("u", {}, [])
+    assert taken.results == [["t", {}]]
+
+
+# ---- when it goes
+
+
+def test_there_is_nothing_to_wait_for(outbox):
+    assert outbox.wait(0.0) is None
+
+
+def test_output_does_not_wait(outbox):
+    outbox.add_output("t", message())
+    assert outbox.wait(0.0) == 0
+
+
+def test_results_do_not_wait(outbox):
+    outbox.settle("t", 5.0)
+    outbox.add_result("t", {}, [])
+    assert outbox.wait(5.0) == 0
+
+
+def test_what_has_settled_waits_a_moment_for_others(outbox):
+    outbox.settle("t", 5.0)
+    assert 0 < outbox.wait(5.0) <= SETTLED_DELAY
+    assert outbox.wait(5.0 + 2 * SETTLED_DELAY) == 0
+
+
+def test_what_settles_later_does_not_prolong_the_wait(outbox):
+    outbox.settle("t", 5.0)
+    outbox.settle("u", 5.0 + SETTLED_DELAY)
+    assert outbox.wait(5.0 + 2 * SETTLED_DELAY) == 0
+
+
+def test_what_settles_next_time_waits_again(outbox):
+    outbox.settle("t", 5.0)
+    outbox.take()
+    outbox.settle("u", 9.0)
+    assert outbox.wait(9.0) > 0
+
+
+# ---- output over the budget
+
+
+def test_nothing_was_dropped(outbox):
+    outbox.settle("t", 0.0)
+    assert outbox.take() == [Settled([["t", 0]])]
+
+
+def test_dropped_output_is_counted(outbox):
+    outbox.drop_output("t", message("stream", b"123"))
+    outbox.drop_output("t", message("display_data", b"12", b"3456"))
+    outbox.drop_output("u", message("stream", b"1"))
+    outbox.settle("t", 0.0)
+    assert outbox.take() == [Settled([["t", 9]])]
+
+
+def test_dropped_output_is_told_once(outbox):
+    outbox.drop_output("t", message("stream", b"123"))
+    outbox.settle("t", 0.0)
+    outbox.settle("t", 0.0)
+    assert outbox.take() == [Settled([["t", 3], ["t", 0]])]
+
+
+@pytest.mark.parametrize("msg_type", ["status", "execute_input", "comm_msg", "execute_reply", "input_request"])
+def test_what_is_no_output(msg_type):
+    assert msg_type not in OUTPUT_TYPES
+
+
+# ---- the record of a cell
+
+
+def test_the_record_of_a_cell():
+    assert cell_record(reply(status="ok", execution_count=3, payload=[])) == {"status": "ok", "execution_count": 3}
+
+
+def test_a_kernel_that_does_not_count():
+    assert cell_record(reply(status="ok"))["execution_count"] is None
+
+
+def test_the_record_of_a_cell_that_failed():
+    record = cell_record(
+        reply(status="error", execution_count=3, ename="KeyError", evalue="'x'", traceback=["line"], user="x")
+    )
+    assert record["error"] == {
+        "ename": "KeyError",
+        "evalue": "'x'",
+        "traceback": ["line"],
+        "mro": [["builtins", "KeyError"]],
+    }
+
+
+def part_of(record):
+    part = Part("s:1", 0, "uuid", "execute", "1/0", 1, 0.0)
+    part.finish(record, [], 1.0)
+    return part
+
+
+def test_a_client_catches_the_class_of_the_error():
+    error = part_of(cell_record(reply(status="error", ename="KeyError", evalue="'x'", traceback=[]))).error
+    assert isinstance(error, KeyError)
+
+
+def test_a_cell_that_the_kernel_aborted():
+    """A stock kernel does that to everything that waits when a cell of another front end fails."""
+    error = part_of(cell_record(reply(status="aborted", execution_count=3))).error
+    assert isinstance(error, TaskAborted)
