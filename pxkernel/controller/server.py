@@ -319,7 +319,9 @@ class Server:
         self._launcher.start(engine, self._settings.kernel_name, self._settings.provisioner)
 
     def _launched(self, engine: int, has_extension: bool, info: dict[str, Any]) -> None:
-        record = self._engines[engine]
+        record = self._engines.get(engine)
+        if record is None:
+            return  # the cluster stops
         record.info, record.has_extension = info, has_extension
         self._connect(record)
 
@@ -512,11 +514,12 @@ class Server:
             if record.adopted:
                 self._to_engine(engine, m.Release("the cluster stops"))
                 self._died(engine, "was released: the cluster stops")
+            else:
+                # Before its kernel is interrupted and shut down: what waits behind its task must not start now.
+                self._died(engine, "has ended: the cluster was stopped")
         self._launcher.stop()
 
     def _finish(self) -> None:
-        for engine in list(self._engines):
-            self._died(engine, "has ended: the cluster was stopped")
         for client in list(self._clients):
             self._flush(client)
         for identity, number in self._stop_askers:

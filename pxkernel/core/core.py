@@ -357,9 +357,11 @@ class Core:
     def _interrupt(self, engine: Engine, task_id: str) -> None:
         # What waits behind the task inside the engine comes back first, or the signal could hit it.
         behind = [other for other in engine.sent if other != task_id and not self.tasks[other].aborted]
-        if behind:
-            engine.coming_back.update(behind)
-            self._commands.append(c.RecallTasks(engine.id, behind))
+        engine.coming_back.update(behind)
+        if self.tasks[task_id].kind != "cell":
+            # The task itself as well: if it has not started, no signal can end it.
+            self.tasks[task_id].aborted = True
+            self._commands.append(c.RecallTasks(engine.id, [task_id, *behind]))
         engine.interrupting += 1
         self._commands.append(c.InterruptEngine(engine.id))
 

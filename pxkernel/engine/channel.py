@@ -222,7 +222,10 @@ class TaskChannel:
             if not self.active:
                 return
             if self._queue and not self._task_runs and not self._cells and time.monotonic() < end:
+                # Armed before the question, so that no signal falls between them.
+                self._gate.arm()
                 if self._gate.early:
+                    self._gate.close()
                     self._await_recall()
                     continue
                 self._run(*self._queue.popleft())
@@ -243,7 +246,6 @@ class TaskChannel:
 
     def _run(self, task_id: str, kind: str, options: dict[str, Any], payload: Any) -> None:
         self._task_runs = True
-        self._gate.arm()
         self._output.reset()
         events = self._kernel.shell.events
         with output_of(self._kernel.shell, header_of(task_id, self._session)):

@@ -59,8 +59,8 @@ class InterruptGate:
         KeyboardInterrupt
             It came before.
         """
-        self._armed = False
         self._open = True
+        self._armed = False
         if self._pending:
             self._pending = self._open = False
             raise KeyboardInterrupt

@@ -321,7 +321,7 @@ sys.exit("the first one fails")
             rc.wait_for_engines(1)
             (alive,) = rc.ids
             assert rc[alive].execute("6 * 7", silent=False).get().data["text/plain"] == "42"
-            with pytest.raises(IndexError, match=f"No such engine: {1 - alive}.*the first one fails"):
+            with pytest.raises(IndexError, match=f"(?s)No such engine: {1 - alive}.*the first one fails"):
                 rc[1 - alive]
     finally:
         cluster.stop_cluster_sync()
@@ -440,15 +440,19 @@ def test_calls_after_close(cluster4, soon):
     assert cluster4[:].apply_sync(lambda: 1) == [1] * 4
 
 
-def test_calls_after_the_cluster_has_stopped(cluster, soon, wait_for):
+def test_calls_after_the_cluster_has_stopped(cluster, soon, wait_for, tmp_path):
     with cluster.start_and_connect_sync() as rc:
         view = rc[:]
-        pending = [view.apply_async(time.sleep, 100) for _ in range(3)]
+        marks = [tmp_path / str(number) for number in range(3)]
+        # The second would start when the end of the cluster interrupts the first.
+        pending = [view.apply_async(lambda mark: (mark.touch(), time.sleep(100)), mark) for mark in marks]
+        wait_for(marks[0].exists)
         cluster.stop_cluster_sync()
         for result in pending:
             with pytest.raises(px.CompositeError) as caught:
                 result.get(5)
-            assert "engine 0" in str(caught.value)
+            assert "engine 0 has ended: the cluster was stopped" in str(caught.value)
+        assert [mark.exists() for mark in marks] == [True, False, False]
         wait_for(lambda: rc.ids == [])
         for call in (lambda: view.apply_sync(os.getpid), lambda: rc[0], lambda: rc.wait_for_engines(1)):
             with pytest.raises(px.EngineError, match="there is no cluster any more"):

@@ -1,0 +1,563 @@
+"""The magics in a real notebook kernel, driven as a front end drives it: what a cell shows, and when."""
+
+import re
+from pathlib import Path
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+KERNELSPEC = Path(__file__).parents[2] / "jupyter-config" / "kernels" / "pxkernel" / "kernel.json"
+
+
+class Shown:
+    """What one cell has shown."""
+
+    def __init__(self):
+        self.stdout = self.stderr = self.error = ""
+        self.ename = self.result = None
+        #: The data of every display, and everything in order as text.
+        self.displays = []
+        self.texts = []
+
+    def add(self, message):
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream":
+            text = COLOUR.sub("", content["text"])
+            setattr(self, content["name"], getattr(self, content["name"]) + text)
+            self.texts.append(text)
+        elif kind == "display_data":
+            self.displays.append(content["data"])
+            self.texts.append(content["data"].get("text/plain", ""))
+        elif kind == "execute_result":
+            self.result = content["data"]["text/plain"]
+        elif kind == "error":
+            self.ename = content["ename"]
+            self.error = COLOUR.sub("", "\n".join(content["traceback"]))
+
+    @property
+    def labelled(self):
+        """The lines that start with a label of an engine, sorted; numbers of cells are n."""
+        text = "\n".join(self.texts)
+        return sorted(re.sub(r"^Out\[(\d+):\d+\]", r"Out[\1:n]", line) for line in text.splitlines() if LABEL.match(line))
+
+
+LABEL = re.compile(r"(Out\[\d+:|\[(stdout|stderr|output):)")
+
+
+class Notebook:
+    """A notebook kernel; ``run`` runs a cell to its end."""
+
+    def __init__(self, kernel_name="python3"):
+        self.manager, self.client = start_new_kernel(kernel_name=kernel_name)
+
+    def run(self, cell, seen=None, answers=None, timeout=30):
+        """``seen`` is called with what there is after each message; ``answers`` are typed at prompts."""
+        shown, answers = Shown(), list(answers or ())
+
+        def show(message):
+            shown.add(message)
+            if seen is not None:
+                seen(shown)
+
+        self.client.execute_interactive(
+            cell,
+            output_hook=show,
+            allow_stdin=bool(answers),
+            stdin_hook=lambda message: self.client.input(answers.pop(0)),
+            timeout=timeout,
+        )
+        return shown
+
+    def value(self, expression):
+        return self.run(expression).result
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel()
+
+
+@pytest.fixture(scope="module")
+def fresh(nothing_is_left):
+    """A kernel with the extension and without engines, for the tests at the top."""
+    notebook = Notebook()
+    notebook.run("%load_ext pxkernel")
+    yield notebook
+    notebook.close()
+
+
+@pytest.fixture(scope="module")
+def engines(fresh):
+    shown = fresh.run("import pxkernel as px\nrc = px.Cluster(n=4).start_and_connect_sync(activate=True)\nrc.ids")
+    assert shown.result == "[0, 1, 2, 3]", shown.error
+    return fresh
+
+
+@pytest.fixture
+def nb(engines):
+    """The kernel with its cluster, as a test expects it: a blocking view of all engines."""
+    shown = engines.run("dv = rc[:]; dv.block = True; dv.activate()\npx.CompositeError.tb_limit = 5")
+    assert not shown.error
+    yield engines
+    if engines.run("").ename:
+        pytest.fail("the kernel is in a state that no test should leave behind")
+
+
+ALL = "Parallel execution on engines: [0, 1, 2, 3]\n"
+
+
+def each(text):
+    return [text.format(engine) for engine in range(4)]
+
+
+# ---- without engines
+
+
+@pytest.mark.parametrize("cell", ["%px 1", "%%px\n1", "%autopx", "%pxresult", "%result", "%pxconfig --block"])
+def test_magics_without_a_view(fresh, cell):
+    shown = fresh.run(cell)
+    name = re.match(r"%+(\w+)", cell)[1].replace("result", "pxresult").replace("pxpx", "px")
+    assert shown.stderr.startswith(f"UsageError: there are no engines for %{name} yet. Start some:\n")
+    assert "start_and_connect_sync(activate=True)" in shown.stderr
+    assert not shown.error
+
+
+# ---- %px
+
+
+def test_px_says_where_it_runs(nb):
+    assert nb.run("%px a = 5").texts == [ALL]
+    assert nb.value("dv['a']") == "[5, 5, 5, 5]"
+    assert nb.run("px a = 6").texts == [ALL]
+    assert nb.value("dv['a']") == "[6, 6, 6, 6]"
+    assert nb.run("a").ename == "NameError"
+
+
+def test_output_and_results_are_labelled(nb):
+    shown = nb.run("%px print('hello'); 6 * 7")
+    assert shown.texts[0] == ALL
+    assert shown.labelled == each("Out[{}:n]: 42") + each("[stdout:{}] hello")
+    assert shown.result is None
+
+
+def test_results_carry_the_number_of_the_cell_on_the_engine(nb):
+    def number(shown):
+        return sorted(int(re.fullmatch(r"Out\[\d:(\d+)\]: 5", d["text/plain"])[1]) for d in shown.displays)
+
+    first = number(nb.run("%px 5"))
+    assert number(nb.run("%px 5")) == [n + 1 for n in first]
+    assert nb.run("%px 5;").displays == []
+
+
+def test_results_of_several_lines_begin_on_their_own(nb):
+    shown = nb.run("%%px --targets 1\nlist(range(100, 180))")
+    (data,) = shown.displays
+    assert re.match(r"Out\[1:\d+\]: \n\[100,\n 101,", data["text/plain"])
+
+
+def test_several_lines_of_output(nb):
+    shown = nb.run("%%px --targets 2\nprint('one')\nprint('two')")
+    assert shown.stdout == "[stdout:2]\none\ntwo\n" or shown.stdout == "[stdout:2] one\ntwo\n"
+
+
+def test_errors_of_streams(nb):
+    shown = nb.run("%%px\nimport sys\nprint('problem', file=sys.stderr)")
+    assert sorted(shown.stderr.splitlines()) == each("[stderr:{}] problem")
+    assert shown.stdout == ""
+
+
+def test_names_in_braces_stay_as_they_are(nb):
+    nb.run("name = 'expanded'")
+    assert nb.run("%px print(f'{1 + 1} $name')").labelled == each("[stdout:{}] 2 $name")
+
+
+def test_magics_and_commands_run_on_the_engines(nb):
+    assert nb.run("%px !echo shell").labelled == each("[stdout:{}] shell")
+    assert nb.run("%%px --targets 0\n%%capture kept\nprint('hidden')").texts == []
+    assert nb.value("rc[0]['kept.stdout']") == r"'hidden\n'"
+    assert nb.run("%px import asyncio; await asyncio.sleep(.01); 'awaited'").labelled == each("Out[{}:n]: 'awaited'")
+
+
+def test_the_cell_magic_says_nothing_of_its_own(nb):
+    assert nb.run("%%px\nb = 1\nc = 2").texts == []
+    assert nb.value("dv.pull(['b', 'c'], targets=0)") == "[1, 2]"
+    assert nb.run("%%px --verbose\nb = 1").texts == [ALL]
+
+
+@pytest.mark.parametrize(
+    ("option", "engines"),
+    [
+        ("--targets 0,2", [0, 2]), ("-t [3,1]", [1, 3]), ("--targets ::2", [0, 2]), ("-t 1:", [1, 2, 3]),
+        ("-t 1", [1]), ("-t -1", [3]), ("--targets=-1", [3]), ("-t all", [0, 1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_targets_of_a_cell(nb, option, engines):
+    assert nb.run(f"%%px {option}\nprint('x')").labelled == [f"[stdout:{engine}] x" for engine in engines]
+    assert nb.value("dv.targets") == "[0, 1, 2, 3]"
+
+
+def test_without_waiting_and_with_a_name(nb, tmp_path):
+    gate = tmp_path / "gate"
+    shown = nb.run(
+        f"%%px --noblock --out later --targets 0,1\nimport os, time\nwhile not os.path.exists({str(gate)!r}):\n"
+        "    time.sleep(.01)\nprint('done'); 7"
+    )
+    assert shown.result == "<AsyncResult: %px:pending>"
+    assert nb.value("later.ready(), later is _") == "(False, True)"
+    gate.touch()
+    shown = nb.run("later.get()")
+    assert shown.labelled == ["Out[0:n]: 7", "Out[1:n]: 7", "[stdout:0] done", "[stdout:1] done"]
+    assert re.fullmatch(r"\[Out\[0:\d+\]: 7, Out\[1:\d+\]: 7\]", shown.result)
+
+
+def test_waiting_in_spite_of_the_view(nb):
+    nb.run("dv.block = False")
+    shown = nb.run("%px 1")
+    assert shown.texts[0] == "Async parallel execution on engines: [0, 1, 2, 3]\n"
+    assert shown.result.startswith("<AsyncResult: %px:")
+    shown = nb.run("%%px --block\n1")
+    assert shown.labelled == each("Out[{}:n]: 1")
+    assert shown.result is None
+
+
+def test_here_as_well(nb):
+    shown = nb.run("%%px --local --targets 0\nwhere = 'x'; print('said')")
+    assert sorted(shown.stdout.splitlines()) == ["[stdout:0] said", "said"]
+    assert nb.value("where") == "'x'"
+
+
+def test_output_arrives_while_the_cell_runs(nb, tmp_path):
+    gate = tmp_path / "gate"
+    cell = (
+        "import os, time\nprint('first')\n"
+        f"while not os.path.exists({str(gate)!r}):\n    time.sleep(.01)\nprint('second')"
+    )
+
+    def open_gate(shown):
+        if shown.stdout.count("first") == 4:
+            gate.touch()
+
+    shown = nb.run("%%px\n" + cell, seen=open_gate)
+    assert gate.exists()
+    assert shown.stdout.count("second") == 4
+    gate.unlink()
+    nb.run(f"def two_lines():\n    exec({cell!r})")
+    shown = nb.run("_ = dv.apply_sync(two_lines)", seen=open_gate)
+    assert gate.exists()
+    assert shown.stdout.count("second") == 4
+
+
+# ---- what is no text
+
+
+def test_html(nb):
+    shown = nb.run("%%px --targets 0,1\nfrom IPython.display import HTML, display\ndisplay(HTML('<b>x</b>'))\nHTML('<i>y</i>')")
+    assert sorted(data["text/html"] for data in shown.displays) == ["<b>x</b>"] * 2 + ["<i>y</i>"] * 2
+    assert [line for line in shown.labelled if "output" in line] == ["[output:0]", "[output:1]"]
+    assert len([line for line in shown.labelled if line.startswith("Out[")]) == 2
+    nb.run("def draw():\n    from IPython.display import HTML, display\n    display(HTML('<u>z</u>'))\n    return 1")
+    shown = nb.run("rc[2:].apply_sync(draw)")
+    assert [data["text/html"] for data in shown.displays] == ["<u>z</u>"] * 2
+    assert shown.labelled == ["[output:2]", "[output:3]"]
+    assert shown.result == "[1, 1]"
+
+
+def pictures(shown):
+    return [data for data in shown.displays if "image/png" in data]
+
+
+def test_plots_appear_with_the_call_that_drew_them(nb):
+    nb.run("rc[:2].block = True; two = rc[:2]; two.block = True; two.activate('two')", timeout=50)
+    shown = nb.run("%pxtwo %matplotlib inline", timeout=50)
+    shown = nb.run("%%pxtwo\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);", timeout=50)
+    assert len(pictures(shown)) == 2, shown.error
+    assert shown.labelled == ["[output:0]", "[output:1]"]
+    assert pictures(nb.run("%pxtwo 1")) == []
+    nb.run("def plot(n):\n    import matplotlib.pyplot as plt\n    plt.plot([1, n])\n    print('plotted')\n    return n")
+    shown = nb.run("two.apply_sync(plot, 3)")
+    assert len(pictures(shown)) == 2, shown.error
+    assert shown.labelled == ["[output:0]", "[output:1]", "[stdout:0] plotted", "[stdout:1] plotted"]
+    assert shown.result == "[3, 3]"
+    assert pictures(nb.run("%pxtwo 1")) == []
+    shown = nb.run("two.map_sync(plot, [4, 5])")
+    assert len(pictures(shown)) == 2
+    assert pictures(nb.run("two.apply_sync(lambda: 1)")) == []
+
+
+# ---- results once more
+
+
+def test_the_latest_result(nb):
+    assert nb.run("%pxresultnone").stderr
+    nb.run("_ = dv.push(dict(ev=3))")
+    nb.run("ar = dv.apply_async(lambda: ev)")
+    assert nb.value("%result") == nb.value("%pxresult") == "[3, 3, 3, 3]"
+    nb.run("%px print('again'); 8")
+    shown = nb.run("%pxresult")
+    assert shown.labelled == each("Out[{}:n]: 8") + each("[stdout:{}] again")
+    assert shown.result is None
+
+
+def test_a_result_by_its_index(nb):
+    # A view of its own, or the calls of the fixture would count.
+    nb.run("three = rc[:3]; three.activate('three')")
+    assert nb.run("%pxresultthree").stderr.startswith("UsageError: there is no result yet")
+    nb.run("results = [three.apply_async(lambda n=n: n) for n in range(3)]")
+    assert nb.value("%pxresultthree 0") == "[0, 0, 0]"
+    assert nb.value("%pxresultthree 3") == "[1, 1, 1]"
+    assert nb.value("%pxresultthree -1") == "[2, 2, 2]"
+    assert nb.run("%pxresultthree 99").stderr.startswith("UsageError: the view has made 9 calls, there is no index 99")
+    assert nb.run("%pxresultthree --out kept").texts == []
+    assert nb.value("kept is results[2]") == "True"
+
+
+def test_a_result_that_is_an_error(nb):
+    nb.run("%%px --noblock\n1/0")
+    assert nb.run("%pxresult").error.count("ZeroDivisionError: division by zero") == 4
+    assert nb.run("%pxresult").ename == "CompositeError"
+
+
+# ---- %pxconfig
+
+
+def test_defaults(nb):
+    assert nb.run("%pxconfig --targets 1: --noblock --no-verbose").texts == []
+    assert nb.value("dv.targets, dv.block") == "([1, 2, 3], False)"
+    shown = nb.run("%px 1")
+    assert shown.texts == []
+    assert shown.result.startswith("<AsyncResult")
+    nb.run("%pxconfig --targets all --block --verbose")
+    assert nb.value("dv.targets, dv.block") == "('all', True)"
+    assert nb.run("%%px\nx = 1").texts == [ALL]
+    nb.run("%pxconfig --targets 2")
+    assert nb.value("dv.targets") == "2"
+    assert nb.run("%px print(1)").texts[0] == "Parallel execution on engines: [2]\n"
+    nb.run("get_ipython().magics_manager.magics['line']['px'].__self__.verbose = None")
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        ("%%px --bad\n1", "unrecognized arguments: --bad"),
+        ("%pxconfig --bad", "unrecognized arguments: --bad"),
+        ("%pxresult --bad", "unrecognized arguments: --bad"),
+        ("%pxresult abc", "abc"),
+        ("%%px --targets x\n1", "--targets takes an engine id, ids with commas, a slice or 'all', not 'x'"),
+        ("%pxconfig --targets 1:x", "not '1:x'"),
+        ("%%px --out\n1", "expected one argument"),
+    ],
+)
+def test_usage_errors(nb, cell, text):
+    shown = nb.run(cell)
+    assert shown.stderr.startswith("UsageError: ")
+    assert text in shown.stderr
+    assert shown.error == ""
+
+
+def test_no_such_engine(nb):
+    for cell in ("%%px --targets 9\n1", "%pxconfig --targets 0,9"):
+        shown = nb.run(cell)
+        assert shown.ename == "IndexError"
+        assert "No such engine: 9" in shown.error
+
+
+# ---- several views
+
+
+def test_suffixes(nb):
+    nb.run("one = rc[3]; one.block = True; one.activate('One')\nsome = rc[:2]; some.block = True; some.activate('Some')")
+    assert nb.run("%pxOne print('x')").texts == ["Parallel execution on engines: [3]\n", "[stdout:3] x\n"]
+    assert nb.run("%%pxSome\nprint('x')").labelled == ["[stdout:0] x", "[stdout:1] x"]
+    assert nb.run("%px print('x')").labelled == each("[stdout:{}] x")
+    nb.run("%pxconfigOne --targets 2")
+    assert nb.value("one.targets, some.targets, dv.targets") == "(2, [0, 1], [0, 1, 2, 3])"
+    assert nb.run("%autopxOne").stdout == "Auto Parallel Enabled\nType %autopxOne to disable\n"
+    assert nb.run("print('x')").labelled == ["[stdout:2] x"]
+    assert nb.run("%autopxOne").stdout == "Auto Parallel Disabled\n"
+    assert nb.run("print('x')").texts == ["x\n"]
+    shown = nb.run("%pxOne 1/0")
+    assert shown.ename == "ZeroDivisionError"
+    assert shown.error.startswith("[2:execute]:\n")
+
+
+def test_the_view_that_was_activated_last(nb):
+    nb.run("other = rc[1:3]; other.block = True; other.activate()")
+    assert nb.run("%px print('x')").labelled == ["[stdout:1] x", "[stdout:2] x"]
+
+
+# ---- %autopx
+
+
+@pytest.fixture
+def auto(nb):
+    nb.run("local = 'here'")
+    assert nb.run("%autopx").stdout == "Auto Parallel Enabled\nType %autopx to disable\n"
+    yield nb
+    assert nb.run("%autopx").stdout == "Auto Parallel Disabled\n"
+    assert nb.value("local") == "'here'"
+
+
+def test_cells_run_on_the_engines(auto):
+    assert auto.run("local = 5").texts == []
+    assert auto.run("print(local); local + 1").labelled == each("Out[{}:n]: 6") + each("[stdout:{}] 5")
+    shown = auto.run("for i in range(3):\n    local += i\n\ntext = '''a\n  %autopx\n'''\nlocal, text")
+    assert shown.labelled == each("Out[{}:n]: (8, 'a\\n  %autopx\\n')")
+    assert auto.run("").texts == auto.run("  \n\n").texts == auto.run("# a comment").texts == []
+    assert auto.run(r"'\n {local} $local \x41'").labelled == each("Out[{}:n]: '\\n {{local}} $local A'")
+
+
+def test_magics_inside(auto):
+    assert auto.run("!echo shell").labelled == each("[stdout:{}] shell")
+    assert len(auto.run("%time 1").labelled) == 8
+    assert auto.run("%%capture kept\nprint('hidden')").texts == []
+    assert auto.run("kept.stdout").labelled == each(r"Out[{}:n]: 'hidden\n'")
+    assert auto.run("%%px --targets 1\nprint('x')").labelled == ["[stdout:1] x"]
+    assert auto.run("import asyncio; await asyncio.sleep(.01); 1").labelled == each("Out[{}:n]: 1")
+
+
+def test_errors_inside(auto):
+    shown = auto.run("x = 1\n1/0")
+    assert shown.ename == "CompositeError"
+    assert [line for line in shown.error.splitlines() if line.endswith(":execute]:")] == each("[{}:execute]:")
+    assert "run_cell_magic" not in shown.error
+    assert auto.run("def f(:\n  1").error.count("SyntaxError") >= 4
+    assert auto.run("x").labelled == each("Out[{}:n]: 1")
+
+
+def test_the_kernel_is_as_it_was(nb):
+    nb.run("shell = get_ipython(); seen = []\nshell.events.register('pre_run_cell', lambda info: seen.append(info.raw_cell))")
+    before = nb.value("len(seen)")
+    nb.run("%autopx")
+    nb.run("remote = 1")
+    nb.run("%autopx")
+    assert nb.value(f"seen[{before}:-1]") == "['%autopx', 'remote = 1', '%autopx']"
+    assert nb.value("'run_cell' in vars(shell), shell.history_manager.input_hist_raw[-5:-2]") == (
+        "(False, ['%autopx', 'remote = 1', '%autopx'])"
+    )
+
+
+def test_completeness_is_about_what_was_typed(auto):
+    def complete(code):
+        auto.client.is_complete(code)
+        return auto.client.get_shell_msg(timeout=10)["content"]["status"]
+
+    assert complete("for i in range(3):") == "incomplete"
+    assert complete("x = 1") == "complete"
+
+
+def test_automatically_and_without_waiting(nb):
+    nb.run("dv.block = False")
+    nb.run("%autopx")
+    assert nb.run("max_evals = []").result.startswith("<AsyncResult: %px:")
+    assert nb.run("%autopx").stdout == "Auto Parallel Disabled\n"
+    assert nb.value("dv['max_evals']") == "[[], [], [], []]"
+
+
+# ---- errors
+
+
+def blocks(line, count=4, method="execute", name="ZeroDivisionError", message="division by zero"):
+    """The text that shows so many errors and nothing else; a place may be named, and the rule has any length."""
+    place = r"(?:(?:Cell In|File|Input In|<).*\n)?"
+    one = rf"-+\n{name} +Traceback \(most recent call last\)\n{place}{line}\n\n{name}: {message}\n"
+    return "\n".join(rf"\[{engine}:{method}\]:\n{one}" for engine in range(count))
+
+
+@pytest.mark.parametrize("cell", ["dv.execute('1/0')", "%px 1/0", "%%px\n1/0", "dv.execute('1/0', block=False).get()"])
+def test_a_composite_error_shows_its_blocks_and_nothing_else(nb, cell):
+    shown = nb.run(cell)
+    assert shown.ename == "CompositeError"
+    assert re.fullmatch(blocks("----> 1 1/0"), shown.error), shown.error
+    assert shown.stderr == ""
+
+
+def test_an_error_of_a_function_shows_its_lines(nb):
+    nb.run("def f(x):\n    y = x - 1\n    return 1/y")
+    shown = nb.run("dv.apply(f, 1)")
+    lines = r" +1 def f\(x\):\n +2 +y = x - 1\n-+> 3 +return 1/y"
+    assert re.fullmatch(blocks(lines, method="apply"), shown.error), shown.error
+    shown = nb.run("dv.map_sync(f, [3, 2, 1, 2])")
+    assert shown.ename == "CompositeError"
+    assert shown.error.startswith("[2:apply]:\n")
+    assert "----> 3" in shown.error
+    assert "pxkernel" not in shown.error
+
+
+def test_the_limit(nb):
+    nb.run("px.CompositeError.tb_limit = 1")
+    shown = nb.run("%px x=z")
+    expected = blocks("----> 1 x=z", 1, name="NameError", message="name 'z' is not defined")
+    assert re.fullmatch(expected + r"\n\.\.\. 3 more exceptions \.\.\.", shown.error), shown.error
+    assert shown.stdout == ALL
+
+
+def test_one_engine_shows_one_block(nb):
+    shown = nb.run("rc[1].apply_sync(lambda: 1/0)")
+    assert shown.ename == "ZeroDivisionError"
+    assert shown.error.startswith("[1:apply]:\n---")
+    assert "Cell" in shown.error or "File" in shown.error or "<" in shown.error
+    assert "pxkernel" not in shown.error
+    nb.run("try:\n    dv.execute('1/0')\nexcept px.CompositeError as e:\n    kept = e")
+    shown = nb.run("kept.raise_exception(2)")
+    assert shown.ename == "ZeroDivisionError"
+    assert re.fullmatch(blocks("----> 1 1/0", 1).replace(r"\[0:", r"\[2:").rstrip("\n"), shown.error.rstrip("\n"))
+
+
+def test_output_before_the_error_is_shown(nb):
+    shown = nb.run("%%px\nprint('before')\n1/0")
+    assert sorted(shown.stdout.splitlines()) == each("[stdout:{}] before")
+    assert shown.ename == "CompositeError"
+
+
+def test_some_engines_fail(nb):
+    nb.run("dv.scatter('n', range(4), flatten=True)")
+    shown = nb.run("%px 12 // n")
+    assert shown.labelled == ["Out[1:n]: 12", "Out[2:n]: 6", "Out[3:n]: 4"]
+    assert shown.error.startswith("[0:execute]:")
+    assert shown.error.count("Traceback") == 1
+
+
+def test_an_error_aborts_nobody_else(nb):
+    nb.run("ars = [dv.execute(code, silent=False, block=False) for code in ('1/0', 'after = 1', '2/0', 'after += 1')]")
+    assert nb.value("dv['after']") == "[2, 2, 2, 2]"
+
+
+def test_debug_lands_where_the_exception_is(nb):
+    assert nb.run("dv.execute('1/0')").ename == "CompositeError"
+    answers = ["p self._exception", "self._exception.print_traceback(1)", "q"]
+    shown = nb.run("%debug", answers=answers)
+    assert "get(" in shown.stdout
+    assert "asyncresult.py" in shown.stdout
+    assert "CompositeError(4)" in shown.stdout
+    assert "[1:execute]:" in shown.stdout
+    assert "----> 1 1/0" in shown.stdout
+    assert nb.value("1 + 1") == "2"
+
+
+# ---- loading
+
+
+def test_unloading_and_loading_again(nb):
+    nb.run("%autopx")
+    nb.run("get_ipython()", timeout=30)
+    nb.run("%autopx")
+    nb.run("%unload_ext pxkernel")
+    assert "px" in nb.run("%px 1").stderr
+    assert nb.run("print('x')").texts == ["x\n"]
+    nb.run("%load_ext pxkernel")
+    assert nb.run("%px 1").stderr.startswith("UsageError: there are no engines for %px yet")
+    nb.run("dv.activate()")
+    assert nb.run("%px print('x')").labelled == each("[stdout:{}] x")
+
+
+def test_the_kernelspec_loads_the_magics(nothing_is_left, tmp_path, monkeypatch):
+    folder = tmp_path / "kernels" / "pxkernel"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(KERNELSPEC.read_text())
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    notebook = Notebook("pxkernel")
+    try:
+        assert notebook.manager.kernel_spec.display_name == "Python 3 (pxkernel)"
+        assert notebook.run("%px 1").stderr.startswith("UsageError: there are no engines for %px yet")
+    finally:
+        notebook.close()
