@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from IPython import get_ipython
-
+from ..client.outputs import get_shell
 from ..client.view import DirectView
 from ..errors import ClusterError, show_remote_errors
 from .parallel import ParallelMagics
@@ -39,7 +38,7 @@ def activate(view: DirectView, suffix: str = "") -> None:
     ClusterError
         This is not IPython.
     """
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_shell()
     if shell is None:
         raise ClusterError("The magics (%px, etc.) only work within IPython.")
     _magics(shell, suffix).view = view

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from IPython import get_ipython
-
 from ..errors import EngineError, NoEnginesRegistered, show_remote_errors
 from ..protocol import clusterfile
 from ..protocol import messages as m
 from .asyncresult import AsyncResult
 from .connection import Connection
+from .outputs import get_shell
 from .records import Part
 from .view import DirectView
 
@@ -99,7 +98,7 @@ class Client:
                     self._engines.setdefault(engine["id"], engine)
             for engine_id, reason in welcome.info["failures"]:
                 self._left.setdefault(engine_id, reason)
-        if (shell := get_ipython()) is not None:  # type: ignore[no-untyped-call]
+        if (shell := get_shell()) is not None:
             show_remote_errors(shell)
 
     def __repr__(self) -> str:

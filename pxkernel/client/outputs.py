@@ -10,21 +10,23 @@ import sys
 import threading
 from typing import Any
 
-from IPython import get_ipython
-from IPython.display import clear_output, publish_display_data
+
+def get_shell() -> Any:
+    """The IPython shell of this process, or None; a script that has no use for IPython does not import it."""
+    ipython = sys.modules.get("IPython")
+    return None if ipython is None else ipython.get_ipython()
 
 
 def interactive() -> bool:
     """Whether output should be shown as it comes: in IPython, in the thread that runs its cells."""
-    return get_ipython() is not None and threading.current_thread() is threading.main_thread()  # type: ignore[no-untyped-call]
+    return threading.current_thread() is threading.main_thread() and get_shell() is not None
 
 
 def _publish(content: dict[str, Any], **options: Any) -> None:
     """Display the content of a display message; outside IPython, print its text."""
-    if get_ipython() is not None:  # type: ignore[no-untyped-call]
-        publish_display_data(content["data"], content.get("metadata", {}), **options)
+    if (shell := get_shell()) is not None:
+        shell.display_pub.publish(data=content["data"], metadata=content.get("metadata", {}), **options)
     elif "text/plain" in content["data"]:
-        # publish_display_data would make this process an IPython.
         print(content["data"]["text/plain"], flush=True)
 
 
@@ -34,6 +36,8 @@ class Printer:
     def __init__(self) -> None:
         self._speaker: tuple[str, int] | None = None
         self._at_line_start = True
+        #: Who was interrupted in the middle of a line, which was then closed.
+        self._cut: set[tuple[str, int]] = set()
 
     def show(self, engine: int, msg_type: str, content: dict[str, Any]) -> None:
         """One output of one engine; ``content`` is that of the Jupyter message ``msg_type``."""
@@ -48,11 +52,17 @@ class Printer:
             self._result(engine, content)
         elif msg_type == "clear_output":
             self._end_line()
-            clear_output(wait=content.get("wait", False))
+            if (shell := get_shell()) is not None:
+                shell.display_pub.clear_output(wait=content.get("wait", False))
 
     def _stream(self, engine: int, name: str, text: str) -> None:
         out = sys.stderr if name == "stderr" else sys.stdout
         if self._speaker != (name, engine):
+            if (name, engine) in self._cut:
+                self._cut.remove((name, engine))
+                text = text.removeprefix("\n")
+                if not text:
+                    return
             self._end_line()
             out.write(f"[{name}:{engine}]" + ("\n" if "\n" in text.rstrip("\n") else " "))
             self._speaker = (name, engine)
@@ -78,7 +88,8 @@ class Printer:
 
     def _end_line(self) -> None:
         """Close an unfinished line, in the stream that it is in."""
-        if not self._at_line_start:
-            print(file=sys.stderr if self._speaker and self._speaker[0] == "stderr" else sys.stdout, flush=True)
+        if not self._at_line_start and self._speaker is not None:
+            self._cut.add(self._speaker)
+            print(file=sys.stderr if self._speaker[0] == "stderr" else sys.stdout, flush=True)
         self._speaker = None
         self._at_line_start = True

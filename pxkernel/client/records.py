@@ -50,7 +50,7 @@ class ExecuteReply:
 
     def __repr__(self) -> str:
         text = self.data.get("text/plain")
-        label = f"{self.engine_id}:{self.execution_count}"
+        label = str(self.engine_id) + ("" if self.execution_count is None else f":{self.execution_count}")
         if text is None:
             return f"<ExecuteReply[{label}]>"
         return f"Out[{label}]: " + ("\n" if "\n" in text else "") + text

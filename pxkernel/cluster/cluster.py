@@ -181,7 +181,13 @@ class Cluster:
 
     def _await_controller(self, answer: Any, log: Path, directory: Path, sockets: Path) -> None:
         assert self._process is not None
-        text = answer.read() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
+        try:
+            text = answer.read() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
+        except BaseException:  # Ctrl-C
+            self._process.kill()
+            self._process.wait()
+            _discard(self.cluster_id, directory, sockets)
+            raise
         with contextlib.suppress(ValueError):
             if "ready" in json.loads(text):
                 return

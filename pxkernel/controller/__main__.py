@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 from ..kernels.forkserver import forkserver
+from ..protocol import clusterfile
 from .settings import Settings
 
 
@@ -18,8 +20,13 @@ def main() -> None:
     from .server import Server
 
     server = Server(settings)
-    with os.fdopen(settings.ready, "w") as ready:
-        json.dump({"ready": server.address}, ready)
+    try:
+        with os.fdopen(settings.ready, "w") as ready:
+            json.dump({"ready": server.address}, ready)
+    except BrokenPipeError:
+        # Whoever starts this cluster has ended meanwhile, so nobody will ever stop it.
+        clusterfile.read(Path(settings.directory) / clusterfile.FILE_NAME).remove()
+        return
     server.run()
 
 

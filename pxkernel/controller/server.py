@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -33,6 +34,8 @@ from .settings import Settings
 
 #: How many messages of one socket are taken before the others get their turn.
 TURN = 200
+#: macOS has no upper limit and refuses to be given none.
+MOST_FILES = 65535
 
 
 @dataclass(slots=True)
@@ -540,8 +543,8 @@ class Server:
 
 def _raise_limits(context: zmq.Context[Any]) -> None:
     """As many sockets and files as the system allows: a kernel needs about ten of each."""
-    import resource
-
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    context.set(zmq.MAX_SOCKETS, min(65535, context.get(zmq.SOCKET_LIMIT)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    context.set(zmq.MAX_SOCKETS, min(MOST_FILES, context.get(zmq.SOCKET_LIMIT)))

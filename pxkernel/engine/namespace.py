@@ -8,44 +8,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from IPython import get_ipython
-
 from ..protocol.pack import Travelled
 
 #: What came to this engine along with functions, and is not the user's own.
 travelled = Travelled()
-
-
-def _user_namespace() -> dict[str, Any]:
-    return get_ipython().user_ns  # type: ignore[no-any-return, no-untyped-call]
+#: The user's namespace; the extension sets it when it joins a cluster.
+user: dict[str, Any] = {}
 
 
 def push(values: Mapping[str, Any]) -> None:
     """Bind every name in ``values`` in the user's namespace."""
-    namespace = _user_namespace()
     for name, value in values.items():
         if name.isidentifier():
-            namespace[name] = value
+            user[name] = value
         else:
             # The value is bound under a name that no user can write, so that the target may be any expression.
-            namespace[" pushed"] = value
+            user[" pushed"] = value
             try:
-                exec(f"{name} = globals()[' pushed']", namespace)
+                exec(f"{name} = globals()[' pushed']", user)
             finally:
-                namespace.pop(" pushed", None)
+                user.pop(" pushed", None)
     travelled.forget(*values)
 
 
 def pull(names: str | Sequence[str]) -> Any:
     """The value of one expression, or a list of the values of several."""
-    namespace = _user_namespace()
     if isinstance(names, str):
-        return _value(names, namespace)
-    return [_value(name, namespace) for name in names]
+        return _value(names)
+    return [_value(name) for name in names]
 
 
-def _value(name: str, namespace: dict[str, Any]) -> Any:
-    if name in namespace:
-        return namespace[name]
+def _value(name: str) -> Any:
+    if name in user:
+        return user[name]
     # Under our own file name, so that an error shows what it is and no line that nobody wrote.
-    return eval(compile(name, __file__, "eval"), namespace)
+    return eval(compile(name, __file__, "eval"), user)

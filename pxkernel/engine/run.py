@@ -18,8 +18,8 @@ from typing import Any
 from ..errors import class_names
 from ..protocol.pack import missing_name_hint, pack_result, unpack
 from ..protocol.wire import raw
+from . import namespace
 from .interrupts import InterruptGate
-from .namespace import travelled
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -38,6 +38,7 @@ class Runner:
     def __init__(self, kernel: Any, gate: InterruptGate):
         self._kernel = kernel
         self._shell = kernel.shell
+        namespace.user = kernel.shell.user_ns
         self._gate = gate
         self._kinds: dict[str, Callable[[Sequence[Any]], Any]] = {
             "apply": self._apply,
@@ -67,7 +68,7 @@ class Runner:
         return record, frames
 
     def _unpack(self, payload: Sequence[Any]) -> Any:
-        return unpack(list(map(raw, payload)), namespace=self._shell.user_ns, travelled=travelled)
+        return unpack(list(map(raw, payload)), namespace=self._shell.user_ns, travelled=namespace.travelled)
 
     def _apply(self, payload: Sequence[Any]) -> tuple[Any, None]:
         function, args, kwargs = self._unpack(payload)
@@ -134,7 +135,7 @@ class Runner:
         name = getattr(error, "name", None)
         if not isinstance(error, NameError) or not name:
             return
-        hint = missing_name_hint(name, travelled)
+        hint = missing_name_hint(name, namespace.travelled)
         if hint:
             description["traceback"] = [*description["traceback"], hint]
 

@@ -45,7 +45,7 @@ PRELOAD = (
     "tornado.platform.asyncio",
     "numpy.random",
     "cloudpickle",
-    "pxkernel.engine",
+    "pxkernel.engine.extension",
 )
 
 

@@ -6,11 +6,10 @@ does: lists, tuples, strings, arrays (by rows). A ``range`` becomes lists, as ev
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import Any
-
-import numpy as np
 
 _MISSING = object()
 
@@ -60,8 +59,10 @@ def join(parts: Sequence[Any], dist: str = "b") -> Any:
     """
     _check(dist)
     parts = list(parts)
-    if parts and all(isinstance(part, np.ndarray) and part.ndim for part in parts):
-        return _join_arrays(parts, dist)
+    # Who has no numpy has no arrays.
+    if parts and (numpy := sys.modules.get("numpy")) is not None:
+        if all(isinstance(part, numpy.ndarray) and part.ndim for part in parts):
+            return _join_arrays(numpy, parts, dist)
     if parts and all(isinstance(part, str) for part in parts):
         return "".join(_deal(parts) if dist == "r" else parts)
     if all(isinstance(part, list | tuple | range) for part in parts):
@@ -73,12 +74,12 @@ def _deal(parts: Sequence[Any]) -> Any:
     return (item for row in zip_longest(*parts, fillvalue=_MISSING) for item in row if item is not _MISSING)
 
 
-def _join_arrays(parts: list[np.ndarray], dist: str) -> np.ndarray:
+def _join_arrays(numpy: Any, parts: list[Any], dist: str) -> Any:
     filled = [part for part in parts if len(part)] or parts[:1]
-    joined = np.concatenate(filled)
+    joined = numpy.concatenate(filled)
     if dist == "b":
         return joined
-    dealt = np.empty_like(joined)
+    dealt = numpy.empty_like(joined)
     for index, part in enumerate(parts):
         dealt[index :: len(parts)] = part
     return dealt

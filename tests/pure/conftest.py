@@ -106,6 +106,7 @@ class Checked:
                 assert self.accepted[task] == client
                 self.settled[task] += 1
             case c.Acknowledge(client, amount):
+                assert client in self.core.clients
                 self.acknowledged[client] += amount
         assert not self.ended or max(self.ended.values()) == 1, "a task has ended twice"
         assert not self.settled or max(self.settled.values()) == 1, "a task was settled twice"

@@ -162,6 +162,13 @@ def test_what_waits_behind_comes_back_before_the_interrupt(core):
     assert core.interrupt("a", "1") == [RecallTasks(0, ["2", "3"]), InterruptEngine(0)]
 
 
+def test_what_was_aborted_is_not_recalled_again(core):
+    core.open_window("a", 0)
+    core.submit("a", 0, "1", "2", "3")
+    core.abort("a", "2")
+    assert core.interrupt("a", "1") == [RecallTasks(0, ["3"]), InterruptEngine(0)]
+
+
 def test_what_came_back_runs_again_in_its_order(core):
     core.open_window("a", 0)
     core.submit("a", 0, "1")

@@ -267,6 +267,14 @@ def test_what_waited_behind_a_client_that_leaves_is_sent(core):
     assert core.sent(core.finish(0, "running")) == ["next"]
 
 
+def test_what_waited_behind_a_client_that_leaves_is_sent_at_once_if_there_is_room(core):
+    core.open_window("b", 0)
+    core.submit("b", 0, "running")
+    core.cell("a", 0, "c")
+    core.submit("b", 0, "next")
+    assert core.sent(core.client_leaves("a")) == ["next"]
+
+
 def test_work_is_forgotten_in_the_order_of_submission(core):
     tasks = [f"t{i}" for i in range(30)]
     core.submit("b", 0, "running")
