@@ -7,6 +7,7 @@ methods, which return at once, and finds what happened in ``events``: tuples wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
 
 from ..errors import ClusterError
 from ..kernels import spec as kernelspec
@@ -142,6 +144,7 @@ class Launcher:
         assert manager.provisioner is not None
         code = await manager.provisioner.wait()
         del self._managers[engine], self._watchers[engine]
+        _end_children(manager)
         output = tail(*self._logs(engine))
         await manager.cleanup_resources()
         reason = f"died ({_exit_text(code)})"
@@ -170,6 +173,14 @@ class Launcher:
             # Whatever is wrong with its channels, the process goes.
             if manager.has_kernel:
                 await manager.signal_kernel(signal.SIGKILL)
+
+
+def _end_children(manager: AsyncKernelManager) -> None:
+    """End what a dead kernel has started: it is in the kernel's own process group, and nobody else knows of it."""
+    provisioner = manager.provisioner
+    if isinstance(provisioner, LocalProvisioner) and provisioner.pid and provisioner.pid == provisioner.pgid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(provisioner.pgid, signal.SIGKILL)
 
 
 def _output_to(manager: AsyncKernelManager, log: Path) -> dict[str, Any]:

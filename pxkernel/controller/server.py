@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -140,7 +141,7 @@ class Server:
         self._on_launcher: dict[str, Callable[..., None]] = {
             "launched": self._launched,
             "died": self._died,
-            "interrupted": lambda engine: self._handle(e.InterruptSent(engine)),
+            "interrupted": self._interrupted,
             "stopped": self._finish,
         }
 
@@ -219,10 +220,13 @@ class Server:
                 return
             try:
                 message = self._codec.decode(frames)
+                self._on_message[type(message)](identity.bytes, message)
             except ProtocolError as error:
                 print(f"dropped: {error}", file=sys.stderr, flush=True)
-                continue
-            self._on_message[type(message)](identity.bytes, message)
+            except Exception:
+                # One peer that makes no sense must not take the cluster of all others down.
+                traceback.print_exc()
+                sys.stderr.flush()
 
     def _send(self, identity: bytes, message: m.Message) -> bool:
         try:
@@ -289,6 +293,8 @@ class Server:
         for (kind, options, targets), payload in zip(message.calls, message.payloads, strict=True):
             # The prefix says whose output it is: a client cannot name the tasks of another.
             own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
+            if not own or any(task in self._work for task, _ in own):
+                raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
             for task, _ in own:
                 self._work[task] = Work(kind, options, payload)
             self._handle(e.Submitted(client, kind, size(payload), own))
@@ -452,9 +458,16 @@ class Server:
         record = self._engines[command.engine]
         if record.adopted and record.info and record.info.get("pid"):
             os.kill(record.info["pid"], signal.SIGINT)
-            self._later(self._handle, e.InterruptSent(command.engine))
+            self._later(self._interrupted, command.engine)
         else:
             self._launcher.interrupt(command.engine)
+
+    def _interrupted(self, engine: int) -> None:
+        core = self._core.engines.get(engine)
+        if core is not None and any(self._core.tasks[task].kind == "cell" for task in core.sent):
+            # ipykernel cancels a cell that awaits from its event loop, which the signal alone does not wake (tried).
+            self._channels.send(engine, "shell", "kernel_info_request", {}, f"wake-{uuid.uuid4().hex}")
+        self._handle(e.InterruptSent(engine))
 
     def _fail(self, command: c.Fail) -> None:
         record: dict[str, Any] = {"status": command.status, "reason": command.reason}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import os
+import signal
 import sys
 import time
 import uuid
@@ -155,6 +156,10 @@ class TaskChannel:
 
     def _controller_is_gone(self) -> None:
         if self._launched is not None:
+            if os.getpgid(0) == os.getpid():
+                # What user code has started goes as well, as when the kernel is shut down.
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                os.killpg(0, signal.SIGTERM)
             self._kernel.io_loop.add_callback(self._kernel.io_loop.stop)
         elif self.active:
             self._close()

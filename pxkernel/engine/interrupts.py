@@ -9,6 +9,7 @@ puts its own handler there for the time of a request and gives ours back.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 
@@ -26,6 +27,7 @@ class InterruptGate:
         self._pending = False
         #: A signal came while nothing was armed: perhaps for a task that has not been read yet.
         self.early = False
+        self._cancel: Callable[[], Any] | None = None
         self._before: Any = signal.SIG_IGN
 
     def install(self) -> None:
@@ -41,7 +43,10 @@ class InterruptGate:
         if self._open:
             self._open = False
             raise KeyboardInterrupt
-        if self._armed:
+        if self._cancel is not None:
+            cancel, self._cancel = self._cancel, None
+            cancel()
+        elif self._armed:
             self._pending = True
         else:
             self.early = True
@@ -65,5 +70,10 @@ class InterruptGate:
             self._pending = self._open = False
             raise KeyboardInterrupt
 
+    def call(self, cancel: Callable[[], Any]) -> None:
+        """While user code awaits: the event loop must not be hit, so an interrupt calls ``cancel`` instead."""
+        self._cancel = cancel
+
     def close(self) -> None:
         self._armed = self._open = False
+        self._cancel = None

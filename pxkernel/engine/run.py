@@ -6,6 +6,7 @@ user's frames, without ours.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -89,11 +90,27 @@ class Runner:
 
     async def _awaited(self, record: dict[str, Any], awaitable: Awaitable[Any]) -> Outcome:
         frames: list[Any] = []
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(_held(awaitable))
+        interrupts: list[bool] = []
+
+        def interrupt() -> None:
+            interrupts.append(True)
+            loop.call_soon_threadsafe(task.cancel)
+
         try:
-            frames = pack_result(await awaitable)
+            self._gate.call(interrupt)
+            value, leaving = await task
+            if leaving is not None:
+                raise leaving
+            frames = pack_result(value)
         except BaseException as error:
+            if interrupts and isinstance(error, asyncio.CancelledError):
+                error = KeyboardInterrupt().with_traceback(error.__traceback__)
             record["status"] = "error"
             record["error"] = self.describe(error)
+        finally:
+            self._gate.close()
         record["completed"] = time.time()
         return record, frames
 
@@ -148,6 +165,14 @@ class Runner:
             return list(map(str, lines))
         except Exception:
             return "".join(traceback.format_exception(type(error), error, trace)).splitlines()
+
+
+async def _held(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
+    """What it returns, or what would leave the event loop and end the kernel: asyncio raises these two there."""
+    try:
+        return await awaitable, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        return None, error
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:

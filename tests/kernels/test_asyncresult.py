@@ -231,7 +231,7 @@ def test_displays(view):
     view.block = False
     result = view.apply_async(lambda: __import__("IPython").display.display({"text/html": "<b>x</b>"}, raw=True))
     assert result.get() == [None] * 4
-    assert [[display["data"] for display in displays] for displays in result.outputs] == [[{"text/html": "<b>x</b>"}]] * 4
+    assert [[display["data"] for display in shown] for shown in result.outputs] == [[{"text/html": "<b>x</b>"}]] * 4
 
 
 def test_output_is_there_as_soon_as_it_is_asked_for(view):
@@ -322,7 +322,14 @@ def test_waiting_with_asyncio(one, hold):
 # ---- taking back
 
 
-def test_aborting_what_waits(cluster4, one, hold):
+@pytest.fixture
+def slowly(view):
+    """After a slow call an engine gets its work one by one: the rest waits in the controller."""
+    view.apply_sync(time.sleep, 0.05)
+
+
+@pytest.mark.usefixtures("slowly")
+def test_aborting_what_waits(one, hold):
     running, queued, later = hold(one, 1), one.apply_async(lambda: 2), one.apply_async(lambda: 3)
     queued.abort()
     with pytest.raises(px.TaskAborted, match=queued.msg_ids[0]):
@@ -334,7 +341,8 @@ def test_aborting_what_waits(cluster4, one, hold):
     assert (running.get(10), later.get(10)) == (1, 3)
 
 
-def test_aborting_on_several_engines(cluster4, view, hold):
+@pytest.mark.usefixtures("slowly")
+def test_aborting_on_several_engines(view, hold):
     blocker = hold(view)
     ran = view.execute("ran = False", block=False)
     queued = view.execute("ran = True", block=False)
@@ -349,7 +357,8 @@ def test_aborting_on_several_engines(cluster4, view, hold):
     assert view["ran"] == [False] * 4
 
 
-def test_aborting_everything_of_a_view(one, hold):
+@pytest.mark.usefixtures("slowly")
+def test_aborting_many(one, hold):
     running = hold(one, 1)
     queued = [one.apply_async(lambda: 2) for _ in range(100)]
     one.abort(queued)
@@ -358,6 +367,20 @@ def test_aborting_everything_of_a_view(one, hold):
     assert not running.ready()
     hold.release()
     assert running.get(10) == 1
+
+
+def test_aborting_what_the_engine_has_already(one, hold):
+    """After quick calls an engine gets many at a time; it learns of the abort when the running one is done."""
+    one.wait([one.apply_async(int) for _ in range(50)])
+    running = hold(one, 1)
+    queued = [one.apply_async(lambda: 2) for _ in range(100)]
+    one.abort(queued)
+    assert queued[-1].wait(10)
+    assert not running.ready()
+    hold.release()
+    assert running.get(10) == 1
+    assert one.wait(queued, 10)
+    assert [type(result.exception()) for result in queued] == [px.TaskAborted] * 100
 
 
 # ---- two results of one engine

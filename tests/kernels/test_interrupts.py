@@ -14,9 +14,9 @@ SOON = 10
 def engine(cluster4):
     """One engine with a name in its namespace that must survive."""
     engine = cluster4[0]
-    engine.push({"kept": [1, 2, 3]}, block=True)
+    engine.push({"kept": [1, 2, 3]}).get(SOON)
     yield engine
-    assert engine.pull("kept", block=True) == [1, 2, 3]
+    assert engine.pull("kept").get(SOON) == [1, 2, 3]
     assert cluster4.ids == [0, 1, 2, 3] and not cluster4.outstanding
 
 
@@ -81,13 +81,13 @@ def test_the_traceback_shows_where_it_was(cluster4, engine, wait_for, mark, note
         def busy(mark):
             mark.touch()
             while True:
-                count = 1  # here
+                count = 1
     """)["busy"]
     running = engine.apply_async(work, mark)
     wait_for(mark.exists)
     cluster4.interrupt(running)
     assert interrupted(running)
-    assert "# here" in running.exception().traceback and "interrupts.py" not in running.exception().traceback
+    assert "count" in running.exception().traceback and "interrupts.py" not in running.exception().traceback
 
 
 def test_on_all_engines(cluster4, engine, wait_for, tmp_path):

@@ -72,17 +72,17 @@ def test_what_a_failing_call_printed(engine):
     assert result.exception(SOON) is not None and result.stdout == "before\n"
 
 
-def test_an_awaiting_cell(engine):
+def test_an_awaiting_cell(engine, notebook):
     cell = engine.execute(
         "import asyncio\nfor i in range(3):\n    print(i)\n    await asyncio.sleep(0.05)\nended = True", silent=False
     )
-    task = engine.apply_async(lambda: (print("task"), ended)[1])  # noqa: F821
+    task = engine.apply_async(notebook("def f():\n    print('task')\n    return ended")["f"])
     assert task.get(SOON) is True
     assert (cell.stdout, task.stdout) == ("0\n1\n2\n", "task\n")
     engine.execute("del ended", block=True)
 
 
-def test_an_awaiting_cell_of_another_front_end(engine, console, tmp_path, wait_for):
+def test_an_awaiting_cell_of_another_front_end(engine, console, tmp_path, wait_for, notebook):
     """The controller knows nothing of this cell; the engine itself keeps tasks away from it."""
     code = f"""
 import asyncio, pathlib
@@ -97,7 +97,7 @@ state = "ended"
     texts = []
     sent = console.execute(code)
     wait_for((tmp_path / "started").exists)
-    task = engine.apply_async(lambda: (print("task"), state)[1])  # noqa: F821
+    task = engine.apply_async(notebook("def f():\n    print('task')\n    return state")["f"])
     silent = engine.execute("print('silent', state)")
     assert not task.wait(0.3)
     (tmp_path / "go").touch()
@@ -137,7 +137,7 @@ def test_an_awaiting_function(engine):
     assert (first.stdout, second.stdout, cell.stdout) == ("one\ntwo\n", "other\n", "cell\n")
 
 
-def test_a_thread_of_a_cell(engine):
+def test_a_thread_of_a_cell(engine, notebook):
     """What it prints after its cell belongs to no other call."""
     cell = engine.execute(
         """
@@ -157,12 +157,12 @@ print("cell")
         silent=False,
     )
     cell.get(SOON)
-
-    def task():
-        print("task")
-        go.set()  # noqa: F821
-        thread.join()  # noqa: F821
-
+    task = notebook("""
+        def task():
+            print("task")
+            go.set()
+            thread.join()
+    """)["task"]
     result = engine.apply_async(task)
     result.get(SOON)
     following = engine.apply_async(print, "following")

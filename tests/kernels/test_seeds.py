@@ -1,7 +1,7 @@
 """The documents that pxkernel promises to keep (the seeds), replayed cell by cell in a real notebook kernel.
 
 The transcripts are those of seed 000, "IPython's Direct interface", in its order and with its values. What differs is
-noted beside it: times are short, Python 3 says "division by zero", and where the seed leaves out a step it is spelled out.
+noted beside it: times are short, Python 3 says "division by zero", and a step that the seed leaves out is spelled out.
 """
 
 import ast

@@ -14,10 +14,18 @@ class Terminal:
     """``enter(line)`` types a line and gives what is printed until the next prompt."""
 
     def __init__(self, ipython_dir):
-        command = [*("-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"), f"--ipython-dir={ipython_dir}"]
+        command = [
+            *("-m", "IPython", "--simple-prompt", "--no-banner", "--colors=NoColor"),
+            f"--ipython-dir={ipython_dir}",
+        ]
         # Wide enough for every line.
         self._child = pexpect.spawn(
-            sys.executable, command, encoding="utf-8", timeout=30, dimensions=(50, 250), env={**os.environ, "TERM": "dumb"}
+            sys.executable,
+            command,
+            encoding="utf-8",
+            timeout=30,
+            dimensions=(50, 250),
+            env={**os.environ, "TERM": "dumb"},
         )
         self._child.delaybeforesend = None
         self._read()

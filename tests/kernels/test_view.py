@@ -495,7 +495,11 @@ def test_execute_is_a_cell(view, one):
 
 def test_map(view, notebook):
     assert view.map(lambda x: x**2, range(10)) == [x**2 for x in range(10)]
-    assert view.map_sync(lambda x, y, z: (x, y, z), [1, 2, 3], "abcd", range(9)) == [(1, "a", 0), (2, "b", 1), (3, "c", 2)]
+    assert view.map_sync(lambda x, y, z: (x, y, z), [1, 2, 3], "abcd", range(9)) == [
+        (1, "a", 0),
+        (2, "b", 1),
+        (3, "c", 2),
+    ]
     assert view.map(lambda x: -x, (i for i in range(5))) == [0, -1, -2, -3, -4]
     assert view.map(str.upper, {"a": 1, "b": 2}) == ["A", "B"]
     assert view.map(lambda x: x, {3}) == [3]

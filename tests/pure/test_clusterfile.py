@@ -179,6 +179,12 @@ def test_a_broken_directory_is_replaced(runtime, text):
     assert os.listdir(directory) == []
 
 
+def test_a_directory_that_cannot_be_made(runtime):
+    (runtime / "pxkernel").write_text("a file is in the way")
+    with pytest.raises(ClusterError, match="cannot be made"):
+        prepare("x")
+
+
 # ---- reading
 
 
@@ -210,6 +216,16 @@ def test_a_file_that_is_none(runtime, text):
 def test_a_file_with_unknown_fields_is_none(make):
     file = make("x", stale=True)
     file.path.write_text(json.dumps({**json.loads(file.path.read_text()), "more": 1}))
+    with pytest.raises(ClusterError, match="is not a cluster file"):
+        read(file.path)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("key", "no hex"), ("key", None), ("address", 5), ("directory", None), ("controller_pid", "x")]
+)
+def test_a_file_with_a_wrong_value_is_none(make, field, value):
+    file = make("x", stale=True)
+    file.path.write_text(json.dumps({**json.loads(file.path.read_text()), field: value}))
     with pytest.raises(ClusterError, match="is not a cluster file"):
         read(file.path)
 

@@ -118,7 +118,19 @@ def test_a_recall_of_an_unknown_engine_is_nothing(core):
 
 def test_the_running_task_is_interrupted(core):
     core.submit("a", 0, "t")
-    assert core.interrupt("a", "t") == [InterruptEngine(0)]
+    assert InterruptEngine(0) in core.interrupt("a", "t")
+
+
+def test_the_task_is_recalled_as_well_because_it_may_not_have_started(core):
+    core.submit("a", 0, "t")
+    assert core.interrupt("a", "t") == [RecallTasks(0, ["t"]), InterruptEngine(0)]
+
+
+def test_a_task_that_had_not_started_when_it_was_interrupted_is_aborted(core):
+    core.submit("a", 0, "t")
+    core.interrupt("a", "t")
+    core.recalled(0, "t")
+    assert core.failed["t"].status == "aborted"
 
 
 def test_the_running_cell_is_interrupted(core):
@@ -152,21 +164,21 @@ def test_every_engine_is_interrupted_in_the_order_asked(empty):
     for engine in range(20):
         empty.submit("a", engine, f"t{engine}")
     commands = empty.interrupt("a", *(f"t{engine}" for engine in reversed(range(20))))
-    assert commands == [InterruptEngine(engine) for engine in reversed(range(20))]
+    assert empty.only(commands, InterruptEngine) == [InterruptEngine(engine) for engine in reversed(range(20))]
 
 
 def test_what_waits_behind_comes_back_before_the_interrupt(core):
     core.open_window("a", 0)
     core.submit("a", 0, "1")
     core.submit("b", 0, "2", "3")
-    assert core.interrupt("a", "1") == [RecallTasks(0, ["2", "3"]), InterruptEngine(0)]
+    assert core.interrupt("a", "1") == [RecallTasks(0, ["1", "2", "3"]), InterruptEngine(0)]
 
 
 def test_what_was_aborted_is_not_recalled_again(core):
     core.open_window("a", 0)
     core.submit("a", 0, "1", "2", "3")
     core.abort("a", "2")
-    assert core.interrupt("a", "1") == [RecallTasks(0, ["3"]), InterruptEngine(0)]
+    assert core.interrupt("a", "1") == [RecallTasks(0, ["1", "3"]), InterruptEngine(0)]
 
 
 def test_what_came_back_runs_again_in_its_order(core):

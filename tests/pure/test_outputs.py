@@ -1,28 +1,50 @@
 """What engines print and display, as it is shown."""
 
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from pxkernel.client import outputs
-from pxkernel.client.outputs import Printer, interactive
+from pxkernel.client.outputs import Printer, get_shell, interactive
 
 
 @pytest.fixture
 def printer(monkeypatch):
     """A printer in a plain Python."""
-    monkeypatch.setattr(outputs, "get_ipython", lambda: None)
+    monkeypatch.setattr(outputs, "get_shell", lambda: None)
     return Printer()
 
 
+class Shell:
+    """Stands for IPython's shell and for its display publisher."""
+
+    def __init__(self):
+        self.display_pub = self
+        self.published = []
+        self.cleared = []
+
+    def publish(self, data, metadata, **options):
+        self.published.append((data, metadata, options))
+
+    def clear_output(self, wait):
+        self.cleared.append(wait)
+
+
 @pytest.fixture
-def published(monkeypatch):
-    """What is displayed; this process is an IPython."""
-    published = []
-    monkeypatch.setattr(outputs, "get_ipython", object)
-    monkeypatch.setattr(outputs, "publish_display_data", lambda *args, **kwargs: published.append((*args, kwargs)))
-    return published
+def shell(printer, monkeypatch):
+    """This process is an IPython."""
+    shell = Shell()
+    monkeypatch.setattr(outputs, "get_shell", lambda: shell)
+    return shell
+
+
+@pytest.fixture
+def published(shell):
+    """What is displayed: (data, metadata, options)."""
+    return shell.published
 
 
 def stream(printer, engine, text, name="stdout"):
@@ -69,6 +91,21 @@ def test_half_a_line_is_ended_when_another_engine_speaks(printer, capsys):
     stream(printer, 0, "half")
     stream(printer, 1, "2\n")
     assert capsys.readouterr().out == "[stdout:0] half\n[stdout:1] 2\n"
+
+
+def test_the_end_of_a_line_that_was_ended_is_not_shown_again(printer, capsys):
+    stream(printer, 0, "half")
+    stream(printer, 1, "2\n")
+    stream(printer, 0, "\n")
+    stream(printer, 0, "\n")
+    assert capsys.readouterr().out == "[stdout:0] half\n[stdout:1] 2\n[stdout:0] \n"
+
+
+def test_what_follows_the_end_of_a_line_that_was_ended(printer, capsys):
+    stream(printer, 0, "half")
+    stream(printer, 1, "2\n")
+    stream(printer, 0, "\nnext\n")
+    assert capsys.readouterr().out == "[stdout:0] half\n[stdout:1] 2\n[stdout:0] next\n"
 
 
 def test_stderr_goes_to_stderr(printer, capsys):
@@ -153,11 +190,14 @@ def test_a_display_is_updated_without_a_label(printer, published, capsys):
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_clearing_output(printer, monkeypatch, wait):
-    cleared = []
-    monkeypatch.setattr(outputs, "clear_output", lambda wait: cleared.append(wait))
+def test_clearing_output(printer, shell, wait):
     printer.show(0, "clear_output", {"wait": wait})
-    assert cleared == [wait]
+    assert shell.cleared == [wait]
+
+
+def test_there_is_nothing_to_clear_in_a_plain_python(printer, capsys):
+    printer.show(0, "clear_output", {"wait": False})
+    assert capsys.readouterr() == ("", "")
 
 
 def test_errors_are_not_shown_here(printer, capsys):
@@ -192,18 +232,25 @@ def test_a_plain_python_does_not_become_an_ipython(printer, monkeypatch):
 # ---- interactive
 
 
-def test_a_plain_python_is_not_interactive(monkeypatch):
-    monkeypatch.setattr(outputs, "get_ipython", lambda: None)
+def test_the_shell_of_this_process(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: "shell"))
+    assert get_shell() == "shell"
+
+
+def test_without_ipython_there_is_no_shell(monkeypatch):
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    assert get_shell() is None
+
+
+def test_a_plain_python_is_not_interactive(printer):
     assert not interactive()
 
 
-def test_ipython_is_interactive(monkeypatch):
-    monkeypatch.setattr(outputs, "get_ipython", object)
+def test_ipython_is_interactive(shell):
     assert interactive()
 
 
-def test_other_threads_of_ipython_are_not_interactive(monkeypatch):
-    monkeypatch.setattr(outputs, "get_ipython", object)
+def test_other_threads_of_ipython_are_not_interactive(shell):
     found = []
     thread = threading.Thread(target=lambda: found.append(interactive()))
     thread.start()

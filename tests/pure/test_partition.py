@@ -1,6 +1,7 @@
 """Splitting sequences over engines, and joining the parts."""
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -113,6 +114,11 @@ def test_random_sequences_come_back():
 @pytest.mark.parametrize("dist", ["b", "r"])
 def test_parts_that_are_no_sequences_stay_parts(parts, dist):
     assert join(parts, dist) == parts
+
+
+def test_lists_are_joined_where_there_is_no_numpy(monkeypatch):
+    monkeypatch.delitem(sys.modules, "numpy")
+    assert join([[1], [2, 3]]) == [1, 2, 3]
 
 
 def test_nothing_joins_to_nothing():
