@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +71,7 @@ class Connection:
         TimeoutError
             It did not answer within ``timeout`` seconds.
         ClusterError
-            It refused.
+            It refused, or has just ended.
         """
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
@@ -79,9 +80,15 @@ class Connection:
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._socket.connect(self._cluster.address)
         self._socket.send_multipart(self._codec.encode(Hello("client", self._session, os.getpid(), None, {})))
-        answer = self._codec.decode(self._socket.recv_multipart()) if self._socket.poll(int(timeout * 1000)) else None
+        end = time.monotonic() + timeout
+        # It may end just now: then nobody will answer.
+        while not (came := self._socket.poll(100)) and time.monotonic() < end and self._cluster.alive():
+            pass
+        answer = self._codec.decode(self._socket.recv_multipart()) if came else None
         if not isinstance(answer, Welcome):
             self._destroy()
+            if answer is None and not self._cluster.alive():
+                raise ClusterError(f"the cluster of {self._cluster.path} has just ended")
             if answer is None:
                 raise TimeoutError(f"the controller of {self._cluster.path} did not answer in {timeout:g} s")
             raise ClusterError(f"the controller refuses: {getattr(answer, 'reason', answer)}")

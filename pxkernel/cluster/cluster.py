@@ -158,7 +158,8 @@ class Cluster:
         try:
             with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "pxkernel.controller", settings.to_json()],
+                    # -P: a random.py in the directory of the notebook is not for the controller.
+                    [sys.executable, "-P", "-m", "pxkernel.controller", settings.to_json()],
                     env=limit_threads(_environment(), self.n),
                     stdin=subprocess.DEVNULL,
                     stdout=output,

@@ -28,13 +28,18 @@ from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile
 TAIL_LINES = 20
 
 
-def tail(*paths: Path) -> str:
-    """The last lines of the logs, for an error message."""
-    lines: list[str] = []
-    for path in paths:
-        if path.exists():
-            lines += path.read_text(errors="replace").strip().splitlines()
-    return "\n".join(lines[-TAIL_LINES:])
+def tail(log: Path) -> str:
+    """The last lines of a log, for an error message."""
+    return "\n".join(_lines(log)[-TAIL_LINES:])
+
+
+def last_words(log: Path, crash_log: Path) -> str:
+    """What a dead kernel has left: why it crashed, and where in the user's code, comes first in its crash log."""
+    return "\n".join(_lines(crash_log)[:TAIL_LINES]) or tail(log)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").strip().splitlines() if path.exists() else []
 
 
 class Launcher:
@@ -145,7 +150,7 @@ class Launcher:
         code = await manager.provisioner.wait()
         del self._managers[engine], self._watchers[engine]
         _end_children(manager)
-        output = tail(*self._logs(engine))
+        output = last_words(*self._logs(engine))
         await manager.cleanup_resources()
         reason = f"died ({_exit_text(code)})"
         self._tell("died", engine, reason + (f"; the end of its log:\n{output}" if output else ""))

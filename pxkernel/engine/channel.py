@@ -97,14 +97,15 @@ class TaskChannel:
         self._send(Hello("engine", self._session, os.getpid(), self.engine_id, info))
         if adopt:
             self._await_welcome()
-            # The cell that loads the extension is running, and its pre_execute event has passed.
-            self._cells = 1
+            # If a cell loads the extension, it is running, and its pre_execute event has passed.
+            self._cells = int(_runs_a_cell(self._kernel))
         else:
             self._prepare_launched()
         self.active = True
         here.engine = (self._cluster.directory, self.engine_id)  # type: ignore[assignment]
         self._keep_output()
-        self._gate.install()
+        if not adopt:
+            self._gate.install()
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
         events.register("post_execute", self._cell_ends)
@@ -128,7 +129,7 @@ class TaskChannel:
         # ipykernel turns file descriptor 2 into a pipe of its own: what a crash writes there vanishes with the process.
         private = os.open(self._launched["crash_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._crash_log = os.fdopen(private, "a")
-        faulthandler.enable(self._crash_log)
+        faulthandler.enable(self._crash_log, all_threads=False)
 
     def _keep_output(self) -> None:
         """Let iopub wait for its readers instead of dropping what they have not read (design, decision 13)."""
@@ -291,6 +292,14 @@ class TaskChannel:
         self._kernel.session.send(
             self._kernel.iopub_socket, "status", {"execution_state": "idle"}, parent=parent, ident=topic
         )
+
+
+def _runs_a_cell(kernel: Any) -> bool:
+    """Whether this is called from a cell and not while the kernel starts, when there has been no request yet."""
+    try:
+        return bool(kernel.shell.get_parent())
+    except LookupError:
+        return False
 
 
 def _connection_info() -> dict[str, Any]:

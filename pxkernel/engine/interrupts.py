@@ -31,8 +31,9 @@ class InterruptGate:
         self._before: Any = signal.SIG_IGN
 
     def install(self) -> None:
-        """Take SIGINT; call it in the main thread."""
-        self._before = signal.signal(signal.SIGINT, self._handle)
+        """Take SIGINT; call it in the main thread, and not while a cell runs: ipykernel would take it back."""
+        if signal.getsignal(signal.SIGINT) != self._handle:
+            self._before = signal.signal(signal.SIGINT, self._handle)
 
     def uninstall(self) -> None:
         """Give SIGINT back."""
@@ -53,6 +54,7 @@ class InterruptGate:
 
     def arm(self) -> None:
         """A task is about to be run."""
+        self.install()
         self._pending = False
         self._armed = True
 

@@ -297,5 +297,6 @@ def test_pxcluster_in_the_foreground(gone, wait_for, signum):
     finally:
         process.send_signal(signum)
         output, _ = process.communicate(timeout=20)
+        process.stdout.close()
     assert "Traceback" not in output
     gone()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -92,6 +93,23 @@ def test_the_stored_outputs_are_those_of_one_clean_run_and_of_no_particular_mach
     for cell in cells:
         failed = any(output["output_type"] == "error" for output in cell["outputs"])
         assert failed == ("raises-exception" in cell["metadata"].get("tags", ())), "".join(cell["source"])
+
+
+def test_the_kernelspec_has_the_magics_from_the_start(environment, monkeypatch):
+    for name in ("JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, environment[name])
+    # The folder is laid out like the share/jupyter to which it is installed.
+    monkeypatch.setenv("JUPYTER_PATH", str(ROOT / "jupyter-config"))
+    manager, client = start_new_kernel(kernel_name="pxkernel")
+    try:
+        printed = []
+        client.execute_interactive(
+            "%px 1", timeout=60, allow_stdin=False, output_hook=lambda message: printed.append(message["content"])
+        )
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel()
+    assert "there are no engines for %px yet" in str(printed)
 
 
 def test_main_job(environment):
