@@ -9,7 +9,9 @@
          iopub thread ── PULL ────┘           launcher thread ─── PULL
          reads every iopub, nothing else      asyncio, jupyter_client's managers
 
-- ``server``    the loop of the main thread: bytes to events, commands to bytes
+- ``server``    the loop of the main thread: messages to events, commands to messages
+- ``front``     the one socket that clients and engines dial
+- ``roster``    the engines, from their start to their end
 - ``relay``     results and output on their way to the clients
 - ``launcher``  starts, watches, interrupts and ends kernels
 - ``settings``  what the command line of the process says

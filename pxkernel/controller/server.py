@@ -12,7 +12,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,43 +28,17 @@ from ..protocol import messages as m
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.credit import LIMIT
 from ..protocol.processes import wait_for_end
-from ..protocol.wire import Codec, size
+from ..protocol.wire import size
+from .front import Front
 from .launcher import Launcher
 from .relay import OUTPUT_TYPES, Outbox, cell_record
+from .roster import Roster
 from .settings import Settings
 
 #: How many messages of one socket are taken before the others get their turn.
 TURN = 200
 #: macOS has no upper limit and refuses to be given none.
 MOST_FILES = 65535
-
-
-@dataclass(slots=True)
-class EngineRecord:
-    """What the server knows about one engine."""
-
-    id: int
-    has_extension: bool = True
-    adopted: bool = False
-    #: Identity of its task channel on the front, once it has dialled.
-    identity: bytes | None = None
-    #: Connection information, once its kernel has been launched.
-    info: dict[str, Any] | None = None
-    connected: bool = False
-    ready: bool = False
-    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
-
-    def public(self) -> dict[str, Any]:
-        """What clients may know; never the kernel's key."""
-        info = self.info or {}
-        return {
-            "id": self.id,
-            "uuid": self.uuid,
-            "pid": info.get("pid"),
-            "connection_file": info.get("connection_file"),
-            "tasks": self.has_extension,
-            "adopted": self.adopted,
-        }
 
 
 @dataclass(slots=True)
@@ -83,18 +57,11 @@ class Server:
         self._settings = settings
         self._context: zmq.Context[Any] = zmq.Context()
         _raise_limits(self._context)
-        self._key = secrets.token_bytes(32)
-        self._codec = Codec(self._key)
-        self._front: zmq.Socket[Any] = self._context.socket(zmq.ROUTER)
-        self._front.set_hwm(0)
-        self._front.linger = 1000
-        self._front.router_mandatory = True
-        path = Path(settings.sockets) / "controller"
-        self.address = f"ipc://{path}"
-        self._front.bind(self.address)
-        os.chmod(path, 0o600)
+        key = secrets.token_bytes(32)
+        self._front = Front(self._context, Path(settings.sockets) / "controller", key)
+        self.address = self._front.address
         self._cluster = ClusterFile(
-            settings.cluster_id, settings.directory, settings.sockets, self.address, self._key.hex(), os.getpid(),
+            settings.cluster_id, settings.directory, settings.sockets, self.address, key.hex(), os.getpid(),
             settings.owner_pid,
         )  # fmt: skip
         self._cluster.write()
@@ -102,13 +69,12 @@ class Server:
         self._channels = Channels(self._context)
         self._wake_read, self._wake_write = os.pipe()
         self._launcher = Launcher(self._cluster, dict(os.environ), os.getcwd(), self._wake)
-        #: By client id and by front identity.
+        self._roster = Roster(
+            self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch
+        )
+        #: Identities on the front, and what is on its way, by client.
         self._clients: dict[str, bytes] = {}
-        self._identities: dict[bytes, str | int] = {}
         self._outboxes: dict[str, Outbox] = {}
-        self._engines: dict[int, EngineRecord] = {}
-        self._failures: list[tuple[int, str]] = []
-        self._next_engine = 0
         self._work: dict[str, Work] = {}
         self._results: dict[str, tuple[dict[str, Any], Sequence[Any]]] = {}
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -129,18 +95,18 @@ class Server:
         self._on_command: dict[type, Callable[[Any], None]] = {
             c.RunTasks: self._run_tasks,
             c.RunCell: self._run_cell,
-            c.RecallTasks: lambda command: self._to_engine(command.engine, m.Recall(list(command.tasks))),
+            c.RecallTasks: lambda command: self._roster.send(command.engine, m.Recall(list(command.tasks))),
             c.InterruptEngine: self._interrupt_engine,
             c.Fail: self._fail,
             c.Deliver: self._deliver,
             c.Settle: self._settle,
             c.Acknowledge: self._acknowledge,
             c.Forget: lambda command: self._forget(command.task),
-            c.Announce: self._announce,
+            c.Announce: lambda command: self._announce_engines(command.joined, command.left),
         }
         self._on_launcher: dict[str, Callable[..., None]] = {
-            "launched": self._launched,
-            "died": self._died,
+            "launched": self._roster.launched,
+            "died": self._roster.ended,
             "interrupted": self._interrupted,
             "stopped": self._finish,
         }
@@ -153,9 +119,9 @@ class Server:
         if self._settings.owner_pid is not None:
             self._watch(self._settings.owner_pid, self.stop)
         for _ in range(self._settings.n):
-            self._start_engine()
+            self._roster.start(self._settings.kernel_name, self._settings.provisioner)
         sources: dict[Any, Callable[[], None]] = {
-            self._front: self._read_front,
+            self._front.socket: self._read_front,
             self._channels.shell: lambda: self._read_kernels("shell"),
             self._channels.control: lambda: self._read_kernels("control"),
             self._channels.stdin: lambda: self._read_kernels("stdin"),
@@ -213,78 +179,54 @@ class Server:
     # -- the front ----------------------------------------------------------------------------------------------------
 
     def _read_front(self) -> None:
-        for _ in range(TURN):
+        for identity, message in self._front.receive(TURN):
             try:
-                identity, *frames = self._front.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            try:
-                message = self._codec.decode(frames)
-                self._on_message[type(message)](identity.bytes, message)
-            except ProtocolError as error:
-                print(f"dropped: {error}", file=sys.stderr, flush=True)
+                self._on_message[type(message)](identity, message)
             except Exception:
                 # One peer that makes no sense must not take the cluster of all others down.
                 traceback.print_exc()
                 sys.stderr.flush()
 
-    def _send(self, identity: bytes, message: m.Message) -> bool:
-        try:
-            self._front.send_multipart([identity, *self._codec.encode(message)], copy=False)
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            return False
-        return True
-
     def _to_client(self, client: str, message: m.Message) -> None:
         identity = self._clients.get(client)
-        if identity is not None and not self._send(identity, message):
+        if identity is not None and not self._front.send(identity, message):
             self._client_gone(client)
-
-    def _to_engine(self, engine: int, message: m.Message) -> None:
-        record = self._engines.get(engine)
-        if record is not None and record.identity is not None:
-            # When it cannot be reached it has ended, which its watcher tells.
-            self._send(record.identity, message)
 
     def _hello(self, identity: bytes, hello: m.Hello) -> None:
         if self._stopping:
-            self._send(identity, m.Refused("the cluster is stopping"))
+            self._front.send(identity, m.Refused("the cluster is stopping"))
         elif hello.role == "client":
             self._client_joins(identity, hello)
         elif hello.engine_id is None:
-            self._adopt(identity, hello)
+            self._roster.adopt(identity, hello)
         else:
-            self._engine_dials(identity, hello)
+            self._roster.dialled(identity, hello)
 
     def _client_joins(self, identity: bytes, hello: m.Hello) -> None:
         self._clients[hello.session] = identity
-        self._identities[identity] = hello.session
+        self._front.who[identity] = hello.session
         self._outboxes[hello.session] = Outbox()
         self._handle(e.ClientJoined(hello.session))
-        engines = [record.public() for record in self._engines.values() if record.ready]
         info = {
             "cluster_id": self._cluster.cluster_id,
             "directory": self._cluster.directory,
-            "requested": self._next_engine,
-            "failures": self._failures,
+            "requested": self._roster.count,
+            "failures": self._roster.failures,
         }
-        self._send(identity, m.Welcome(None, engines, info))
+        self._front.send(identity, m.Welcome(None, self._roster.ready(), info))
         self._watch(hello.pid, self._client_gone, hello.session)
 
     def _client_gone(self, client: str) -> None:
         identity = self._clients.pop(client, None)
         if identity is not None:
-            del self._identities[identity], self._outboxes[client]
+            del self._front.who[identity], self._outboxes[client]
             self._handle(e.ClientLeft(client))
 
     def _client_of(self, identity: bytes) -> str | None:
-        client = self._identities.get(identity)
-        if isinstance(client, str):
-            return client
-        self._send(identity, m.Refused("this controller does not know you"))
-        return None
+        client = self._front.client(identity)
+        if client is None:
+            self._front.send(identity, m.Refused("this controller does not know you"))
+        return client
 
     def _submit(self, identity: bytes, message: m.Submit) -> None:
         client = self._client_of(identity)
@@ -308,8 +250,7 @@ class Server:
             self._handle(e.InterruptAsked(client, message.tasks))
 
     def _acked(self, identity: bytes, message: m.Ack) -> None:
-        client = self._identities.get(identity)
-        if isinstance(client, str):
+        if (client := self._front.client(identity)) is not None:
             self._handle(e.Acked(client, message.amount))
 
     def _ask(self, identity: bytes, message: m.Ask) -> None:
@@ -317,73 +258,19 @@ class Server:
             self._stop_askers.append((identity, message.number))
             self.stop()
         else:
-            self._send(identity, m.Answer(message.number, None, f"there is no question {message.topic!r}"))
+            self._front.send(identity, m.Answer(message.number, None, f"there is no question {message.topic!r}"))
 
     # -- engines ------------------------------------------------------------------------------------------------------
 
-    def _start_engine(self) -> None:
-        engine = self._next_engine
-        self._next_engine += 1
-        self._engines[engine] = EngineRecord(engine)
-        self._launcher.start(engine, self._settings.kernel_name, self._settings.provisioner)
-
-    def _launched(self, engine: int, has_extension: bool, info: dict[str, Any]) -> None:
-        record = self._engines.get(engine)
-        if record is None:
-            return  # the cluster stops
-        record.info, record.has_extension = info, has_extension
-        self._connect(record)
-
-    def _engine_dials(self, identity: bytes, hello: m.Hello) -> None:
-        record = self._engines.get(hello.engine_id) if hello.engine_id is not None else None
-        if record is None:
-            self._send(identity, m.Refused(f"engine {hello.engine_id} is not expected"))
-            return
-        record.identity = identity
-        self._identities[identity] = record.id
-        self._send(identity, m.Welcome(record.id, [], {}))
-        self._connect(record)
-
-    def _adopt(self, identity: bytes, hello: m.Hello) -> None:
-        record = EngineRecord(self._next_engine, adopted=True, identity=identity)
-        record.info = {**hello.info["connection"], "pid": hello.pid}
-        self._next_engine += 1
-        self._engines[record.id] = record
-        self._identities[identity] = record.id
-        self._send(identity, m.Welcome(record.id, [], {}))
-        self._watch(hello.pid, self._died, record.id, "ended")
-        self._connect(record)
-
-    def _connect(self, record: EngineRecord) -> None:
-        """Connect to the kernel's own channels, as soon as it listens: an engine dials when it does."""
-        if record.info is None or record.connected or (record.has_extension and record.identity is None):
-            return
-        record.connected = True
-        self._channels.connect(record.id, 0, record.info, time.monotonic())
-
-    def _died(self, engine: int, reason: str) -> None:
-        record = self._engines.pop(engine, None)
-        if record is None:
-            return
-        self._channels.disconnect(engine)
-        if record.identity is not None:
-            self._identities.pop(record.identity, None)
-        if record.ready:
-            self._handle(e.EngineLeft(engine, reason))
-        else:
-            self._failures.append((engine, reason))
-            self._announce(c.Announce(left=((engine, reason),)))
-
     def _leave(self, identity: bytes, message: m.Leave) -> None:
-        who = self._identities.get(identity)
-        if isinstance(who, str):
-            self._client_gone(who)
-        elif who is not None:
-            self._died(who, message.reason)
+        if (client := self._front.client(identity)) is not None:
+            self._client_gone(client)
+        elif (engine := self._front.engine(identity)) is not None:
+            self._roster.ended(engine, message.reason)
 
     def _finished(self, identity: bytes, message: m.Finished) -> None:
-        engine = self._identities.get(identity)
-        if not isinstance(engine, int):
+        engine = self._front.engine(identity)
+        if engine is None:
             return
         results = []
         for (task, record), frames in zip(message.results, message.payloads, strict=True):
@@ -394,8 +281,7 @@ class Server:
         self._handle(e.TasksFinished(engine, results))
 
     def _recalled(self, identity: bytes, message: m.Recalled) -> None:
-        engine = self._identities.get(identity)
-        if isinstance(engine, int):
+        if (engine := self._front.engine(identity)) is not None:
             self._handle(e.TasksRecalled(engine, message.tasks))
 
     # -- kernels ------------------------------------------------------------------------------------------------------
@@ -403,8 +289,7 @@ class Server:
     def _read_kernels(self, channel: str) -> None:
         for message in self._channels.receive(channel, TURN):
             if isinstance(message, int):
-                self._engines[message].ready = True
-                self._handle(e.EngineJoined(message, self._engines[message].has_extension))
+                self._roster.answered(message)
             elif channel == "iopub":
                 self._iopub(message)
             elif message.msg_type == "execute_reply":
@@ -438,7 +323,7 @@ class Server:
     def _run_tasks(self, command: c.RunTasks) -> None:
         work = [(task, self._work[task]) for task in command.tasks]
         tasks = [[task, item.kind, item.options] for task, item in work]
-        self._to_engine(command.engine, m.Run(tasks, tuple(item.payload for _, item in work)))
+        self._roster.send(command.engine, m.Run(tasks, tuple(item.payload for _, item in work)))
 
     def _run_cell(self, command: c.RunCell) -> None:
         work = self._work[command.task]
@@ -455,12 +340,9 @@ class Server:
         self._channels.send(command.engine, "shell", "execute_request", content, command.task)
 
     def _interrupt_engine(self, command: c.InterruptEngine) -> None:
-        record = self._engines[command.engine]
-        if record.adopted and record.info and record.info.get("pid"):
-            os.kill(record.info["pid"], signal.SIGINT)
+        if self._roster.interrupt(command.engine):
+            # Later, because the core is in the middle of an event.
             self._later(self._interrupted, command.engine)
-        else:
-            self._launcher.interrupt(command.engine)
 
     def _interrupted(self, engine: int) -> None:
         core = self._core.engines.get(engine)
@@ -501,12 +383,12 @@ class Server:
         self._work.pop(task, None)
         self._results.pop(task, None)
 
-    def _announce(self, command: c.Announce) -> None:
-        joined = [self._engines[engine].public() for engine in command.joined]
+    def _announce_engines(self, joined: Sequence[int], left: Sequence[tuple[int, str]]) -> None:
+        engines = [self._roster.public(engine) for engine in joined]
         for client in list(self._clients):
             # In the order of events: what an engine has done is told before that it has gone.
             self._flush(client)
-            self._to_client(client, m.EnginesChanged(joined, [list(pair) for pair in command.left]))
+            self._to_client(client, m.EnginesChanged(engines, [list(pair) for pair in left]))
 
     def _flush_due(self) -> None:
         now = time.monotonic()
@@ -522,26 +404,19 @@ class Server:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Release what was adopted, end what was started."""
+        """Stop the cluster; ``run`` returns when that is done."""
         if self._stopping:
             return
         self._stopping = True
-        for engine, record in list(self._engines.items()):
-            if record.adopted:
-                self._to_engine(engine, m.Release("the cluster stops"))
-                self._died(engine, "was released: the cluster stops")
-            else:
-                # Before its kernel is interrupted and shut down: what waits behind its task must not start now.
-                self._died(engine, "has ended: the cluster was stopped")
-        self._launcher.stop()
+        self._roster.stop()
 
     def _finish(self) -> None:
         for client in list(self._clients):
             self._flush(client)
         for identity, number in self._stop_askers:
-            self._send(identity, m.Answer(number, None, None))
+            self._front.send(identity, m.Answer(number, None, None))
         for identity in self._clients.values():
-            self._send(identity, m.Refused("the cluster was stopped"))
+            self._front.send(identity, m.Refused("the cluster was stopped"))
         self._stopped = True
 
     def _close(self) -> None:

@@ -116,9 +116,9 @@ class ForkServer:
         self._received = b""
         self._received_fds: list[int] = []
         self._last_id = 0
-        self._requests: dict[int, "asyncio.Future[ForkedProcess]"] = {}
+        self._requests: dict[int, asyncio.Future[ForkedProcess]] = {}
         self._processes: dict[int, ForkedProcess] = {}
-        self._loop: "asyncio.AbstractEventLoop | None" = None  # the one that watches the socket now
+        self._loop: asyncio.AbstractEventLoop | None = None  # the one that watches the socket now
 
     @property
     def alive(self) -> bool:

@@ -6,7 +6,6 @@ import sys
 
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
-
 from traitlets import Instance
 
 from ..errors import ClusterError

@@ -1,0 +1,78 @@
+"""The front: the one socket that clients and engines dial, and who is behind each connection."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ..errors import ProtocolError
+from ..protocol.messages import Message
+from ..protocol.wire import Codec
+
+
+class Front:
+    """The ROUTER of a controller.
+
+    Parameters
+    ----------
+    context
+        The zmq context of the socket.
+    path
+        Where it listens, a Unix socket of mode 0600.
+    key
+        The secret of the cluster.
+    """
+
+    def __init__(self, context: zmq.Context[Any], path: Path, key: bytes):
+        self.address = f"ipc://{path}"
+        #: Who is behind an identity: the name of a client or the id of an engine.
+        self.who: dict[bytes, str | int] = {}
+        self._codec = Codec(key)
+        self.socket: zmq.Socket[Any] = context.socket(zmq.ROUTER)
+        self.socket.set_hwm(0)
+        self.socket.linger = 1000
+        self.socket.router_mandatory = True
+        self.socket.bind(self.address)
+        os.chmod(path, 0o600)
+
+    def receive(self, limit: int) -> Iterator[tuple[bytes, Message]]:
+        """What has arrived, at most ``limit`` messages, with the identity of the sender. What is not signed is dropped."""
+        for _ in range(limit):
+            try:
+                identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            try:
+                message = self._codec.decode(frames)
+            except ProtocolError as error:
+                print(f"dropped: {error}", file=sys.stderr, flush=True)
+                continue
+            yield identity.bytes, message
+
+    def send(self, identity: bytes, message: Message) -> bool:
+        """Send a message; whether there is still somebody behind ``identity``."""
+        try:
+            self.socket.send_multipart([identity, *self._codec.encode(message)], copy=False)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    def client(self, identity: bytes) -> str | None:
+        """The client behind an identity, if one is."""
+        who = self.who.get(identity)
+        return who if isinstance(who, str) else None
+
+    def engine(self, identity: bytes) -> int | None:
+        """The engine behind an identity, if one is."""
+        who = self.who.get(identity)
+        return who if isinstance(who, int) else None
+
+    def close(self) -> None:
+        self.socket.close()
