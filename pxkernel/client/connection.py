@@ -61,6 +61,8 @@ class Connection:
         self._woken = False
         self._closing = False
         self._lost = False
+        #: Whether the connection has broken and it is not certain yet that the controller has ended.
+        self._broken = False
         self._pid = os.getpid()
 
     def open(self, timeout: float) -> Welcome:
@@ -123,7 +125,8 @@ class Connection:
         for source in (self._socket, self._monitor, self._wake_read):
             poller.register(source, zmq.POLLIN)
         while True:
-            ready = dict(poller.poll())
+            # A controller that has just died may still seem to listen when its connection breaks.
+            ready = dict(poller.poll(50 if self._broken else None))
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
                 # Cleared before the queue is read: who appends after that wakes again.
@@ -133,6 +136,8 @@ class Connection:
                 self._receive_all()
             if self._monitor in ready:
                 self._monitor.recv_multipart()
+                self._broken = True
+            if self._broken:
                 self._check_controller()
             if self._closing and not self._outgoing:
                 break
@@ -192,7 +197,9 @@ class Connection:
             self._unacknowledged = 0
 
     def _check_controller(self) -> None:
-        if not self._closing and not self._cluster.alive():
+        if self._lost or self._closing:
+            self._broken = False
+        elif not self._cluster.alive():
             self._lose("the controller has ended")
 
     def _lose(self, reason: str) -> None:

@@ -63,6 +63,7 @@ class Launcher:
         self._wake = wake
         self._managers: dict[int, AsyncKernelManager] = {}
         self._watchers: dict[int, asyncio.Task[None]] = {}
+        self._starts: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="launcher", daemon=True)
@@ -72,7 +73,7 @@ class Launcher:
 
     def start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
         """Start a kernel; then ("launched", engine, info) or ("died", engine, reason)."""
-        self._do(self._start(engine, kernel_name, provisioner))
+        self._do(self._tracked_start(engine, kernel_name, provisioner))
 
     def interrupt(self, engine: int) -> None:
         """Interrupt a kernel; then ("interrupted", engine)."""
@@ -109,6 +110,12 @@ class Launcher:
             ip=str(Path(self._cluster.sockets) / f"k{engine}"),
             connection_file=str(Path(self._cluster.directory) / f"kernel-{engine}-0.json"),
         )
+
+    async def _tracked_start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
+        task = asyncio.create_task(self._start(engine, kernel_name, provisioner))
+        self._starts.add(task)
+        task.add_done_callback(self._starts.discard)
+        await task
 
     async def _start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
         log, crash_log = self._logs(engine)
@@ -166,6 +173,8 @@ class Launcher:
 
     async def _stop(self) -> None:
         self._stopping = True
+        # A kernel whose start is under way ends itself; nobody else would know of it.
+        await asyncio.gather(*self._starts, return_exceptions=True)
         for watcher in self._watchers.values():
             watcher.cancel()
         await asyncio.gather(*map(self._shut_down, self._managers.values()))

@@ -136,7 +136,13 @@ def test_with(gone):
     gone()
 
 
-def test_stop_before_the_engines_are_ready(cluster, gone):
+@pytest.mark.parametrize("language", ["python", "silence"])
+def test_stop_before_the_engines_are_ready(gone, kernelspec, language):
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    if language == "silence":
+        # It has no extension that would notice the end of the cluster.
+        argv = [sys.executable, "-c", "import signal; signal.pause()", "{connection_file}"]
+    cluster = px.Cluster(n=4, kernel_name=kernelspec("slow", argv, language=language))
     cluster.start_cluster_sync()
     cluster.stop_cluster_sync()
     gone()
