@@ -13,7 +13,7 @@ from ..client.view import DirectView
 from ..errors import ClusterError, show_remote_errors
 from .parallel import ParallelMagics
 
-#: The magics of each suffix, per shell.
+#: The magics of each suffix; a process has one shell.
 _registered: dict[str, ParallelMagics] = {}
 
 

@@ -6,7 +6,7 @@ completeness checks and events stay as they are for any other cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 
@@ -18,13 +18,15 @@ class AutoPx:
     shell
         The IPython shell.
     magic
-        The name of the cell magic that cells are rewritten into, and of the magic that switches this off.
+        The name of the cell magic that cells are rewritten into.
+    own
+        The names of the magics that stay here: ``%autopx`` itself and its relatives.
     """
 
-    def __init__(self, shell: Any, magic: str, switch: str):
+    def __init__(self, shell: Any, magic: str, own: Collection[str]):
         self._shell = shell
         self._magic = magic
-        self._switch = switch
+        self._own = own
         # IPython skips it when it asks whether the input is complete: the answer is about what the user typed.
         self._transform.__func__.has_side_effects = True  # type: ignore[attr-defined]
         self._active: Callable[[list[str]], list[str]] | None = None
@@ -45,7 +47,7 @@ class AutoPx:
     def _transform(self, lines: list[str]) -> list[str]:
         """Called by IPython for every cell that it is about to run."""
         first = next((line.strip() for line in lines if line.strip()), "")
-        word = first.removeprefix("%").split(" ")[0] if first else ""
-        if not first or word in (self._switch, self._magic) or first.startswith(f"%%{self._magic}"):
+        word = first.split(" ")[0]
+        if not first or (word.lstrip("%") in self._own and (word.startswith("%") or len(lines) == 1 and word == first)):
             return lines
         return [f"get_ipython().run_cell_magic({self._magic!r}, '', {''.join(lines)!r})\n"]

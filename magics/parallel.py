@@ -40,7 +40,7 @@ class ParallelMagics:
         #: Whether %px says where it runs; None: the line magic does, as in every seed, and the cell magic does not.
         self.verbose: bool | None = None
         self._last: AsyncResult | None = None
-        self._autopx = AutoPx(shell, f"autopx_cell{suffix}", f"autopx{suffix}")
+        self._autopx = AutoPx(shell, f"autopx_cell{suffix}", {name for _, name, _ in self._functions()})
 
     def register(self) -> None:
         """Give the shell the magics."""

@@ -70,8 +70,11 @@ class AsyncResult(Future[Any]):
 
     def _finish_part(self, part: Part, record: dict[str, Any], frames: Sequence[Any]) -> None:
         part.finish(record, frames, time.time())
-        self._pending -= 1
-        if not self._pending:
+        # After a loss the thread that submits fails its own call.
+        with self._lock:
+            self._pending -= 1
+            is_last = not self._pending
+        if is_last:
             error = self._error()
             if error is None:
                 self.set_result(None)
@@ -92,8 +95,11 @@ class AsyncResult(Future[Any]):
         for listener in tuple(self._listeners):
             listener.put(None)
 
+    def _errors(self) -> list[PxkernelError]:
+        return [error for part in self._parts for error in (part.error, *part.failures.values()) if error]
+
     def _error(self) -> PxkernelError | None:
-        errors = [error for part in self._parts for error in (part.error, *part.failures.values()) if error]
+        errors = self._errors()
         if self._single and len(errors) == 1:
             return errors[0]
         return composite_error(errors, self._fname)
@@ -117,8 +123,7 @@ class AsyncResult(Future[Any]):
         RuntimeError
             The call would wait for the very cell that makes it: an engine that waits for itself.
         """
-        if not self.done():
-            self._refuse_to_wait_for_myself()
+        self._refuse_to_wait_for_myself()
         try:
             super().exception(None if timeout is None or timeout < 0 else timeout)
         except CancelledError:
@@ -155,6 +160,10 @@ class AsyncResult(Future[Any]):
             self._listeners.remove(listener)
 
     def _refuse_to_wait_for_myself(self) -> None:
+        """Waiting is impossible in the thread that would end it, and in the cell that the engine is busy with."""
+        if self.done():
+            return
+        self._client.refuse_io_thread()
         if here.engine is None or threading.current_thread() is not threading.main_thread():
             return
         directory, engine = here.engine
@@ -168,12 +177,16 @@ class AsyncResult(Future[Any]):
         """Wait and, in IPython, show what the engines print meanwhile, to the end of their output."""
         if not interactive():
             return self.wait(timeout)
-        if not self.done():
-            self._refuse_to_wait_for_myself()
+        self._refuse_to_wait_for_myself()
         done = self._listen(timeout, self.done, show=True)
         if done:
-            self._listen(OUTPUT_TIMEOUT, lambda: all(part.settled for part in self._parts), show=True)
+            self._show_rest()
         return done
+
+    def _show_rest(self) -> None:
+        """In IPython, show what has not been shown, to the end of the output."""
+        if interactive():
+            self._listen(OUTPUT_TIMEOUT, lambda: all(part.settled for part in self._parts), show=True)
 
     def _show_new(self) -> None:
         """Show what has arrived: output as it comes, results in the order of the engines."""
@@ -187,10 +200,9 @@ class AsyncResult(Future[Any]):
             if part.execute_result is not None:
                 self._printer.show(part.engine_id, "execute_result", part.execute_result)
         for part in self._parts:
-            if part.dropped:
-                text = f"... {part.dropped} bytes of output were dropped: they came faster than they could be read\n"
-                part.dropped = 0
-                self._printer.show(part.engine_id, "stream", {"name": "stderr", "text": text})
+            if part.dropped and not part.dropped_shown:
+                part.dropped_shown = True
+                self._printer.show(part.engine_id, "stream", {"name": "stderr", "text": part.notice})
 
     # -- the result ---------------------------------------------------------------------------------------------------
 
@@ -227,15 +239,20 @@ class AsyncResult(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """As ``Future.result``: the value, or the exception raised."""
-        if not self.done():
-            self._refuse_to_wait_for_myself()
+        self._refuse_to_wait_for_myself()
         super().result(timeout)
+        self._show_rest()
         with self._lock:
             # In the thread that asks, not in the one that receives: unpickling imports modules and runs users' code.
             if not self._assembled:
                 self._value = self._assemble(self._results())
                 self._assembled = True
         return self._value
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As ``Future.exception``."""
+        self._refuse_to_wait_for_myself()
+        return super().exception(timeout)
 
     @property
     def r(self) -> Any:
@@ -277,10 +294,14 @@ class AsyncResult(Future[Any]):
             return ExecuteReply(part)
         return unpack(list(map(raw, part.frames)), namespace=self._client.namespace()) if part.frames else None
 
-    def _assemble(self, values: list[Any]) -> Any:
+    def _bare(self, values: list[Any]) -> Any:
+        """A list with one value for each engine, or the bare value of the single one."""
         return values[0] if self._single else values
 
+    _assemble = _bare
+
     def __await__(self) -> Generator[Any, None, Any]:
+        self._refuse_to_wait_for_myself()
         yield from asyncio.wrap_future(self).__await__()
         return self.result()
 
@@ -297,8 +318,9 @@ class AsyncResult(Future[Any]):
         """
         if self._single:
             raise TypeError("AsyncResults with a single result are not iterable.")
+        self._refuse_to_wait_for_myself()
         for part in self._parts:
-            self._listen(None, lambda part=part: part.done)
+            self._listen(None, lambda part=part: part.done, show=interactive())
             yield from self._items(part)
 
     def _items(self, part: Part) -> Iterator[Any]:
@@ -309,8 +331,7 @@ class AsyncResult(Future[Any]):
     def __getitem__(self, key: Any) -> Any:
         """Results by index or slice when ready, metadata by name at any time (features AR-12, AR-13)."""
         if isinstance(key, str):
-            values = [part.metadata()[key] for part in self._parts]
-            return values[0] if self._single else values
+            return self._bare([part.metadata()[key] for part in self._parts])
         if isinstance(key, int | slice):
             return self.get()[key]
         raise TypeError(f"Invalid key type {type(key)}, must be 'int','slice', or 'str'")
@@ -325,29 +346,25 @@ class AsyncResult(Future[Any]):
     @property
     def metadata(self) -> Metadata | list[Metadata]:
         """The metadata of the single call, or a list with that of each."""
-        values = [part.metadata() for part in self._parts]
-        return values[0] if self._single else values
-
-    def _each(self, values: list[Any]) -> Any:
-        return values[0] if self._single else values
+        return self._bare([part.metadata() for part in self._parts])
 
     @property
     def stdout(self) -> Any:
         """What the engines printed: a string, or a list of strings. Waits for the end of output once it is ready."""
         self._output_is_complete()
-        return self._each([part.text("stdout") for part in self._parts])
+        return self._bare([part.text("stdout") for part in self._parts])
 
     @property
     def stderr(self) -> Any:
         """As ``stdout``, for the error stream."""
         self._output_is_complete()
-        return self._each([part.text("stderr") for part in self._parts])
+        return self._bare([part.text("stderr") for part in self._parts])
 
     @property
     def outputs(self) -> Any:
         """The display_data contents of each engine."""
         self._output_is_complete()
-        return self._each([part.displays for part in self._parts])
+        return self._bare([part.displays for part in self._parts])
 
     def _output_is_complete(self) -> None:
         if self.done():
@@ -356,11 +373,11 @@ class AsyncResult(Future[Any]):
     @property
     def engine_id(self) -> Any:
         """The engine, or the list of engines, that the call went to."""
-        return self._each([part.engine_id for part in self._parts])
+        return self._bare([part.engine_id for part in self._parts])
 
     @property
     def engine_uuid(self) -> Any:
-        return self._each([part.engine_uuid for part in self._parts])
+        return self._bare([part.engine_uuid for part in self._parts])
 
     @property
     def status(self) -> Any:
@@ -429,8 +446,8 @@ class AsyncMapResult(AsyncResult):
             self._value, self._assembled = self._assemble([]), True
 
     def _error(self) -> CompositeError | None:
-        errors = [error for part in self._parts for error in (part.error, *part.failures.values()) if error]
-        return None if self._return_exceptions and self._join is None else composite_error(errors, self._fname)
+        quiet = self._return_exceptions and self._join is None
+        return None if quiet else composite_error(self._errors(), self._fname)
 
     def get(self, timeout: float | None = None, return_exceptions: bool = False) -> Any:
         """As ``AsyncResult.get``; exceptions stand in the place of the items that failed."""

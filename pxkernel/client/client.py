@@ -72,6 +72,8 @@ class Client:
         self.directory = file.directory
         self._session = uuid.uuid4().hex[:12]
         self._numbers = count()
+        #: The tasks that have been submitted have numbers below this one.
+        self._submitted = 0
         self._engines: dict[int, dict[str, Any]] = {}
         self._left: dict[int, str] = {}
         self._lost: str | None = None
@@ -96,7 +98,7 @@ class Client:
             for engine in welcome.engines:
                 if engine["id"] not in self._left:
                     self._engines.setdefault(engine["id"], engine)
-            for engine_id, reason in welcome.info["failures"]:
+            for engine_id, reason in welcome.info["departed"]:
                 self._left.setdefault(engine_id, reason)
         if (shell := get_shell()) is not None:
             show_remote_errors(shell)
@@ -202,7 +204,9 @@ class Client:
         with self._changed:
             while len(self._engines) < wanted:
                 self._check()
-                if self._requested >= wanted > self._requested - len(self._left):
+                # The ids of the engines that the cluster has started come first.
+                gone = sum(engine < self._requested for engine in self._left)
+                if self._requested >= wanted > self._requested - gone + self._guests():
                     reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self._left.items()))
                     raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
                 left = deadline - time.monotonic()
@@ -211,6 +215,10 @@ class Client:
                         f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {len(self._engines)}"
                     )
                 self._changed.wait(left)
+
+    def _guests(self) -> int:
+        """How many adopted kernels there are."""
+        return sum(bool(engine["adopted"]) for engine in self._engines.values())
 
     def engine_info(self, engine: int) -> dict[str, Any]:
         """What is known of an engine: id, uuid, pid, connection_file, tasks (has the extension), adopted."""
@@ -263,6 +271,7 @@ class Client:
                 parts.append(part)
                 targets.append([task, engine])
             message_calls.append([kind, options or {}, targets])
+        self._submitted = next(self._numbers)
         result = make(self, parts)
         for part in parts:
             self._pending[part.msg_id] = (result, part)
@@ -345,7 +354,8 @@ class Client:
             raise TypeError(f"expected an AsyncResult, a Future, a message id or an index, got {job!r}")
         if job in self._known:
             return self._known[job]
-        if job in self.history:
+        session, _, number = job.partition(":")
+        if session == self._session and number.isdigit() and int(number) < self._submitted:
             return None  # done, and nobody holds its result any more
         raise KeyError(f"no such message: {job}")
 
@@ -365,6 +375,7 @@ class Client:
             It did not answer within ``timeout`` seconds.
         """
         self._check()
+        self.refuse_io_thread()
         number = next(self._numbers)
         answer: Future[Any] = Future()
         self._answers[number] = answer
@@ -377,7 +388,7 @@ class Client:
             del self._answers[number]
 
     def close(self) -> None:
-        """Disconnect; idempotent. The cluster goes on, calls that are under way have no reader any more."""
+        """Disconnect; idempotent. The cluster goes on; of what was submitted, what has not started never will."""
         if not self._closed:
             self._closed = True
             self._connection.close()
@@ -388,6 +399,20 @@ class Client:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def refuse_io_thread(self) -> None:
+        """Called before waiting: callbacks run in the thread that receives, and nothing arrives while it waits.
+
+        Raises
+        ------
+        RuntimeError
+            This is that thread.
+        """
+        if self._connection.is_current_thread():
+            raise RuntimeError(
+                "a callback of an AsyncResult runs in the client's I/O thread and cannot wait for another call: "
+                "submit there without blocking, or do it in a thread of your own"
+            )
 
     def _check(self) -> None:
         if self._closed:

@@ -1,7 +1,7 @@
 """The connection to a controller: one socket in one background thread.
 
 Calls are made in any thread: they put a message on a queue and wake the I/O thread. What arrives is given to the handler
-in the I/O thread, which therefore must neither block nor run users' code.
+in the I/O thread, which therefore must not block.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -56,8 +57,8 @@ class Connection:
         #: Submissions without credit.
         self._held: deque[Submit] = deque()
         self._credit = Credit()
-        #: Bytes received and not yet acknowledged.
-        self._unacknowledged = 0
+        #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
+        self._unacknowledged = {False: 0, True: 0}
         self._woken = False
         self._closing = False
         self._lost = False
@@ -95,6 +96,8 @@ class Connection:
                 raise TimeoutError(f"the controller of {self._cluster.path} did not answer in {timeout:g} s")
             raise ClusterError(f"the controller refuses: {getattr(answer, 'reason', answer)}")
         self._wake_read, self._wake_write = os.pipe()
+        # Not closed by the thread: another one may be about to write, and the number may mean another file by then.
+        weakref.finalize(self, _close, self._wake_read, self._wake_write)
         self._thread = threading.Thread(target=self._run, name="pxkernel-client", daemon=True)
         self._thread.start()
         return answer
@@ -108,14 +111,18 @@ class Connection:
             self._woken = True
             os.write(self._wake_write, b"\0")
 
+    def is_current_thread(self) -> bool:
+        """Whether this is the I/O thread."""
+        return threading.current_thread() is self._thread
+
     def close(self) -> None:
-        """Leave the cluster; idempotent. What was sent before is sent."""
+        """Leave the cluster; idempotent. Submissions that wait for room are given up."""
         if self._closing or os.getpid() != self._pid:
             return
         self.send(Leave("closed"))
         self._closing = True
         os.write(self._wake_write, b"\0")
-        if threading.current_thread() is not self._thread:
+        if not self.is_current_thread():
             self._thread.join(5)
 
     # -- in the I/O thread --------------------------------------------------------------------------------------------
@@ -142,8 +149,6 @@ class Connection:
             if self._closing and not self._outgoing:
                 break
         self._destroy()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
 
     def _send_all(self) -> None:
         while self._outgoing:
@@ -188,13 +193,13 @@ class Connection:
             else:
                 self._on_message(message)
                 if isinstance(message, Results | Outputs):
-                    self._acknowledge(sum(map(size, message.payloads)))
+                    self._acknowledge(isinstance(message, Outputs), sum(map(size, message.payloads)))
 
-    def _acknowledge(self, amount: int) -> None:
-        self._unacknowledged += amount
-        if self._unacknowledged > LIMIT // 16:
-            self._send(Ack(self._unacknowledged))
-            self._unacknowledged = 0
+    def _acknowledge(self, outputs: bool, amount: int) -> None:
+        self._unacknowledged[outputs] += amount
+        if self._unacknowledged[outputs] > LIMIT // 16:
+            self._send(Ack(self._unacknowledged[outputs], outputs))
+            self._unacknowledged[outputs] = 0
 
     def _check_controller(self) -> None:
         if self._lost or self._closing:
@@ -212,3 +217,8 @@ class Connection:
         self._monitor.close(linger=0)
         self._socket.close()
         self._context.term()
+
+
+def _close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -60,8 +60,8 @@ class Part:
     """One call on one engine, from its submission to its last output. The I/O thread writes it, others read."""
 
     __slots__ = (
-        "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "frames", "label", "method",
-        "msg_id", "outputs", "received", "record", "settled", "size", "submitted",
+        "buffers", "code", "dropped", "dropped_shown", "engine_id", "engine_uuid", "error", "failures", "frames",
+        "label", "method", "msg_id", "outputs", "received", "record", "settled", "size", "submitted",
     )  # fmt: skip
 
     def __init__(self, msg_id: str, engine_id: int, engine_uuid: str, method: str, code: str, size: int, now: float):
@@ -83,7 +83,9 @@ class Part:
         #: (message type, content, buffers) in the order of arrival.
         self.outputs: list[tuple[str, dict[str, Any], list[Any]]] = []
         self.settled = False
+        #: Bytes of output that came faster than this client read, and whether the user has been told.
         self.dropped = 0
+        self.dropped_shown = False
 
     @property
     def done(self) -> bool:
@@ -96,8 +98,8 @@ class Part:
             self.error = self._remote_error(record["error"])
         elif status == "died":
             self.error = EngineError(record["reason"], engine_info=self.engine_info)
-        elif status == "aborted":
-            self.error = TaskAborted(f"{self.msg_id}: {record['reason']}", engine_info=self.engine_info)
+        elif status != "ok":
+            self.error = TaskAborted(f"{self.msg_id}: {record.get('reason', status)}", engine_info=self.engine_info)
         self.failures = {index: self._remote_error(error) for index, error in record.get("failures", ())}
         self.received = now
 
@@ -119,12 +121,18 @@ class Part:
         return output
 
     def text(self, stream: str) -> str:
-        """What was printed to "stdout" or "stderr"."""
-        return "".join(
+        """What was printed to "stdout" or "stderr"; in the latter the notice about lost output, if there is one."""
+        printed = "".join(
             content["text"]
             for msg_type, content, _ in self.outputs
             if msg_type == "stream" and content["name"] == stream
         )
+        return printed + self.notice if stream == "stderr" and self.dropped else printed
+
+    @property
+    def notice(self) -> str:
+        """What the user is told about lost output."""
+        return f"... {self.dropped} bytes of output were dropped: they came faster than they could be read\n"
 
     @property
     def displays(self) -> list[dict[str, Any]]:

@@ -345,11 +345,15 @@ class DirectView:
 
     def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
         """As ``Client.wait``; without ``jobs``, for everything that was called through this view."""
-        return self.client.wait(self.history if jobs is None else jobs, timeout)
+        return self.client.wait(self._unfinished() if jobs is None else jobs, timeout)
 
     def abort(self, jobs: Any = None) -> None:
         """Take back what has not started of ``jobs``, by default of everything called through this view."""
-        self.client.abort(self.history if jobs is None else jobs)
+        self.client.abort(self._unfinished() if jobs is None else jobs)
+
+    def _unfinished(self) -> list[str]:
+        outstanding = self.client.outstanding
+        return [msg_id for msg_id in self.history if msg_id in outstanding]
 
     def activate(self, suffix: str = "") -> None:
         """Make ``%px`` and its relatives use this view (``%px<suffix>`` and so on with a suffix)."""

@@ -24,7 +24,7 @@ from typing import Any
 from ..client.client import Client
 from ..controller.settings import Settings
 from ..errors import ClusterError
-from ..kernels.threads import limit_threads
+from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
 from ..protocol.processes import exists, wait_for_end
 
@@ -86,6 +86,7 @@ class Cluster:
         self._file: clusterfile.ClusterFile | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
+        self._pid = os.getpid()
 
     def __repr__(self) -> str:
         state = "running" if self.running else "not running"
@@ -145,6 +146,7 @@ class Cluster:
         directory, sockets = clusterfile.prepare(self.cluster_id)
         log = directory / "controller.log"
         ready, ready_write = os.pipe()
+        limits = thread_limits(os.environ, self.n)
         settings = Settings(
             cluster_id=self.cluster_id,
             directory=str(directory),
@@ -152,6 +154,7 @@ class Cluster:
             n=self.n,
             kernel_name=self.kernel_name,
             provisioner=self.engines,
+            thread_limits=list(limits),
             owner_pid=os.getpid() if self.shutdown_atexit else None,
             ready=ready_write,
         )
@@ -160,7 +163,7 @@ class Cluster:
                 self._process = subprocess.Popen(
                     # -P: a random.py in the directory of the notebook is not for the controller.
                     [sys.executable, "-P", "-m", "pxkernel.controller", settings.to_json()],
-                    env=limit_threads(_environment(), self.n),
+                    env={**_environment(), **limits},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -183,7 +186,7 @@ class Cluster:
     def _await_controller(self, answer: Any, log: Path, directory: Path, sockets: Path) -> None:
         assert self._process is not None
         try:
-            text = answer.read() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
+            text = answer.readline() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
         except BaseException:  # Ctrl-C
             self._process.kill()
             self._process.wait()
@@ -235,9 +238,7 @@ class Cluster:
             self.stop_cluster_sync()
             raise
         if activate:
-            view = client.direct_view("all")
-            view.block = True
-            view.activate()
+            _activate(client)
         return client
 
     # -- stopping -----------------------------------------------------------------------------------------------------
@@ -248,15 +249,17 @@ class Cluster:
         Raises
         ------
         TimeoutError
-            The controller has not ended; it is killed, and its engines end by themselves.
+            The controller has not ended. If this process has started it, it is killed, and its engines end by themselves.
         """
+        if os.getpid() != self._pid:
+            return  # a copy of the process that has started it, made by os.fork()
         atexit.unregister(self._stop_at_exit)
         file, self._file = self._file, None
         if file is None:
             return
         if file.alive():
             # It may end while we ask.
-            with contextlib.suppress(FileNotFoundError, ClusterError, TimeoutError, Exception):
+            with contextlib.suppress(Exception):
                 with Client(file.path, cluster=self) as client:
                     client.ask("stop", timeout=STOP_TIMEOUT)
         self._await_end(file)
@@ -312,9 +315,8 @@ class Cluster:
         """As ``start_and_connect_sync``, awaitable."""
         client = await asyncio.to_thread(self.start_and_connect_sync, n)
         if activate:
-            view = client.direct_view("all")
-            view.block = True
-            view.activate()
+            # Magics belong to the shell's own thread.
+            _activate(client)
         return client
 
     async def stop_cluster(self) -> None:
@@ -342,6 +344,12 @@ class Cluster:
         if self._client is not None:
             self._client.close()
         await self.stop_cluster()
+
+
+def _activate(client: Client) -> None:
+    view = client.direct_view("all")
+    view.block = True
+    view.activate()
 
 
 def _new_id() -> str:

@@ -6,7 +6,7 @@
                ├──▶│ front ROUTER ─ events ─▶ core ─ commands ─▶ front, shell    │
     engines ◀──┘   │ kernel channels (shell, control, stdin)      ▲              │
                    └──────────────▲───────────────────────────────┼──────────────┘
-         iopub thread ── PULL ────┘           launcher thread ─── PULL
+         iopub thread ── PULL ────┘         launcher thread ─── queue
          reads every iopub, nothing else      asyncio, jupyter_client's managers
 
 - ``server``    the loop of the main thread: messages to events, commands to messages

@@ -22,7 +22,7 @@ def main() -> None:
     server = Server(settings)
     try:
         with os.fdopen(settings.ready, "w") as ready:
-            json.dump({"ready": server.address}, ready)
+            print(json.dumps({"ready": server.address}), file=ready)
     except BrokenPipeError:
         # Whoever starts this cluster has ended meanwhile, so nobody will ever stop it.
         clusterfile.read(Path(settings.directory) / clusterfile.FILE_NAME).remove()

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from ..errors import ClusterError
 from ..kernels import spec as kernelspec
+from ..kernels.threads import without_limits
 from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile
 
 #: The last lines of a log that an error quotes.
@@ -38,8 +40,12 @@ def last_words(log: Path, crash_log: Path) -> str:
     return "\n".join(_lines(crash_log)[:TAIL_LINES]) or tail(log)
 
 
+#: What every ipykernel prints when it starts; it is no reason for anything.
+_GREETING = re.compile(r"NOTE: When using the `ipython kernel` entry point.*?--existing [^\n]*", re.DOTALL)
+
+
 def _lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return _GREETING.sub("", path.read_text(errors="replace")).strip().splitlines() if path.exists() else []
 
 
 class Launcher:
@@ -51,13 +57,23 @@ class Launcher:
         The cluster that the engines join.
     environment, cwd
         The owner's: engines start in the notebook's directory with the notebook's environment.
+    thread_limits
+        The variables in it that are ours and not the user's.
     wake
         Called, from the launcher's thread, after something was added to ``events``.
     """
 
-    def __init__(self, cluster: ClusterFile, environment: dict[str, str], cwd: str, wake: Callable[[], None]):
+    def __init__(
+        self,
+        cluster: ClusterFile,
+        environment: dict[str, str],
+        thread_limits: Collection[str],
+        cwd: str,
+        wake: Callable[[], None],
+    ):
         self.events: deque[tuple[Any, ...]] = deque()
         self._cluster = cluster
+        self._thread_limits = thread_limits
         self._environment = {k: v for k, v in environment.items() if k != "JPY_PARENT_PID"}
         self._cwd = cwd
         self._wake = wake
@@ -125,7 +141,7 @@ class Launcher:
             has_extension = kernelspec.is_engine(manager.kernel_spec)
             launched = {"id": engine, "incarnation": 0, "crash_log": str(crash_log)}
             environment = {
-                **self._environment,
+                **without_limits(self._environment, manager.kernel_spec.env, self._thread_limits),
                 ENVIRONMENT: str(self._cluster.path),
                 LAUNCHED: json.dumps(launched),
             }
@@ -154,13 +170,17 @@ class Launcher:
 
     async def _watch(self, engine: int, manager: AsyncKernelManager) -> None:
         assert manager.provisioner is not None
-        code = await manager.provisioner.wait()
-        del self._managers[engine], self._watchers[engine]
-        _end_children(manager)
-        output = last_words(*self._logs(engine))
-        await manager.cleanup_resources()
-        reason = f"died ({_exit_text(code)})"
-        self._tell("died", engine, reason + (f"; the end of its log:\n{output}" if output else ""))
+        reason = "died"
+        try:
+            reason = f"died ({_exit_text(await manager.provisioner.wait())})"
+            del self._managers[engine], self._watchers[engine]
+            _end_children(manager)
+            output = last_words(*self._logs(engine))
+            reason += f"; the end of its log:\n{output}" if output else ""
+            await manager.cleanup_resources()
+        finally:
+            if not self._stopping:
+                self._tell("died", engine, reason)
 
     async def _interrupt(self, engine: int) -> None:
         manager = self._managers.get(engine)
@@ -169,7 +189,8 @@ class Launcher:
                 await manager.interrupt_kernel()
         except (RuntimeError, OSError):
             pass  # It has just died, which its watcher tells.
-        self._tell("interrupted", engine)
+        finally:
+            self._tell("interrupted", engine)
 
     async def _stop(self) -> None:
         self._stopping = True
@@ -177,7 +198,7 @@ class Launcher:
         await asyncio.gather(*self._starts, return_exceptions=True)
         for watcher in self._watchers.values():
             watcher.cancel()
-        await asyncio.gather(*map(self._shut_down, self._managers.values()))
+        await asyncio.gather(*map(self._shut_down, self._managers.values()), return_exceptions=True)
         self._tell("stopped")
 
     async def _shut_down(self, manager: AsyncKernelManager) -> None:
@@ -214,5 +235,6 @@ def _exit_text(code: int | None) -> str:
     if code is None:
         return "exit code unknown"
     if code < 0:
-        return f"by {signal.Signals(-code).name}"
+        known = {member.value: member.name for member in signal.Signals}
+        return f"by {known.get(-code, f'signal {-code}')}"
     return f"exit code {code}"

@@ -78,17 +78,19 @@ class Outbox:
 
 
 def cell_record(message: KernelMessage) -> dict[str, Any]:
-    """The record of a cell, from its ``execute_reply``."""
+    """The record of a cell, from its ``execute_reply``; kernels of other languages leave fields out."""
     content = json.loads(message.content)
-    record: dict[str, Any] = {"status": content["status"], "execution_count": content.get("execution_count")}
-    if content["status"] == "error":
+    status = content.get("status", "error")
+    record: dict[str, Any] = {"status": status, "execution_count": content.get("execution_count")}
+    if status == "error":
+        ename = content.get("ename", "Error")
         record["error"] = {
-            "ename": content["ename"],
-            "evalue": content["evalue"],
-            "traceback": content["traceback"],
+            "ename": ename,
+            "evalue": content.get("evalue", ""),
+            "traceback": content.get("traceback", []),
             # A stock kernel tells the class by name only; what it shares with every Python are the built-in ones.
-            "mro": [["builtins", content["ename"]]],
+            "mro": [["builtins", ename]],
         }
-    elif content["status"] == "aborted":
-        record["reason"] = "the kernel did not start it, because a cell of another front end failed"
+    elif status != "ok":
+        record.update(status="aborted", reason="the kernel did not start it, because a cell of another front end failed")
     return record

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from ..protocol.messages import Hello, Message, Refused, Release, Welcome
 from .front import Front
 from .launcher import Launcher
 
+#: How many engines that have ended a new client is told of.
+DEPARTED = 1000
 #: Tells the clients which engines have joined and which are gone: (engine, reason).
 Announce = Callable[[Sequence[int], Sequence[tuple[int, str]]], None]
 
@@ -85,8 +88,8 @@ class Roster:
         self._announce = announce
         self._watch = watch
         self._records: dict[int, EngineRecord] = {}
-        #: The engines that ended before they were ready, and why.
-        self.failures: list[tuple[int, str]] = []
+        #: The engines that have ended, the last ones of many, and why.
+        self.departed: deque[tuple[int, str]] = deque(maxlen=DEPARTED)
         #: How many engines there have been; ids are never used twice.
         self.count = 0
 
@@ -166,13 +169,13 @@ class Roster:
         record = self._records.pop(engine, None)
         if record is None:
             return
+        self.departed.append((engine, reason))
         self._channels.disconnect(engine)
         if record.identity is not None:
             self._front.who.pop(record.identity, None)
         if record.ready:
             self._handle(EngineLeft(engine, reason))
         else:
-            self.failures.append((engine, reason))
             self._announce([], [(engine, reason)])
 
     def interrupt(self, engine: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import secrets
@@ -13,6 +14,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,9 @@ class Server:
         self._core = Core()
         self._channels = Channels(self._context)
         self._wake_read, self._wake_write = os.pipe()
-        self._launcher = Launcher(self._cluster, dict(os.environ), os.getcwd(), self._wake)
+        self._launcher = Launcher(
+            self._cluster, dict(os.environ), settings.thread_limits, os.getcwd(), self._wake
+        )
         self._roster = Roster(
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch
         )
@@ -78,6 +82,8 @@ class Server:
         self._work: dict[str, Work] = {}
         self._results: dict[str, tuple[dict[str, Any], Sequence[Any]]] = {}
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        #: What to call, by process, when one ends.
+        self._watched: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._stop_askers: list[tuple[bytes, int]] = []
         self._stopping = False
         self._stopped = False
@@ -133,12 +139,21 @@ class Server:
             poller.register(source, zmq.POLLIN)
         while not self._stopped:
             for source, _ in poller.poll(self._timeout()):
-                sources[source]()
+                self._guarded(sources[source])
             deadline = self._core.deadline()
             if deadline is not None and time.monotonic() >= deadline:
-                self._handle(e.Ticked())
-            self._flush_due()
+                self._guarded(lambda: self._handle(e.Ticked()))
+            self._guarded(self._flush_due)
         self._close()
+
+    @staticmethod
+    def _guarded(work: Callable[[], None]) -> None:
+        """One peer that makes no sense must not take the cluster of all others down."""
+        try:
+            work()
+        except Exception:
+            traceback.print_exc()
+            sys.stderr.flush()
 
     def _timeout(self) -> float | None:
         now = time.monotonic()
@@ -164,13 +179,25 @@ class Server:
             self._on_launcher[name](*args)
 
     def _watch(self, pid: int, function: Callable[..., None], *args: Any) -> None:
-        """Call ``function`` in the main loop when the process ``pid`` has ended."""
+        """Call ``function`` in the main loop when the process ``pid`` has ended; one thread waits for all of a process."""
 
         def watching() -> None:
             wait_for_end(pid)
-            self._later(function, *args)
+            self._later(self._process_ended, pid)
 
-        threading.Thread(target=watching, name=f"watch-{pid}", daemon=True).start()
+        if pid not in self._watched:
+            self._watched[pid] = []
+            threading.Thread(target=watching, name=f"watch-{pid}", daemon=True).start()
+        self._watched[pid].append((function, args))
+
+    def _unwatch(self, function: Callable[..., None], *args: Any) -> None:
+        for calls in self._watched.values():
+            if (function, args) in calls:
+                calls.remove((function, args))
+
+    def _process_ended(self, pid: int) -> None:
+        for function, args in self._watched.pop(pid):
+            function(*args)
 
     def _handle(self, event: e.Event) -> None:
         for command in self._core.handle(event, time.monotonic()):
@@ -180,12 +207,7 @@ class Server:
 
     def _read_front(self) -> None:
         for identity, message in self._front.receive(TURN):
-            try:
-                self._on_message[type(message)](identity, message)
-            except Exception:
-                # One peer that makes no sense must not take the cluster of all others down.
-                traceback.print_exc()
-                sys.stderr.flush()
+            self._guarded(partial(self._on_message[type(message)], identity, message))
 
     def _to_client(self, client: str, message: m.Message) -> None:
         identity = self._clients.get(client)
@@ -210,8 +232,8 @@ class Server:
         info = {
             "cluster_id": self._cluster.cluster_id,
             "directory": self._cluster.directory,
-            "requested": self._roster.count,
-            "failures": self._roster.failures,
+            "requested": self._settings.n,
+            "departed": list(self._roster.departed),
         }
         self._front.send(identity, m.Welcome(None, self._roster.ready(), info))
         self._watch(hello.pid, self._client_gone, hello.session)
@@ -219,6 +241,7 @@ class Server:
     def _client_gone(self, client: str) -> None:
         identity = self._clients.pop(client, None)
         if identity is not None:
+            self._unwatch(self._client_gone, client)
             del self._front.who[identity], self._outboxes[client]
             self._handle(e.ClientLeft(client))
 
@@ -251,7 +274,7 @@ class Server:
 
     def _acked(self, identity: bytes, message: m.Ack) -> None:
         if (client := self._front.client(identity)) is not None:
-            self._handle(e.Acked(client, message.amount))
+            self._handle(e.Acked(client, message.amount, message.outputs))
 
     def _ask(self, identity: bytes, message: m.Ask) -> None:
         if message.topic == "stop":
@@ -434,5 +457,6 @@ def _raise_limits(context: zmq.Context[Any]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     context.set(zmq.MAX_SOCKETS, min(MOST_FILES, context.get(zmq.SOCKET_LIMIT)))

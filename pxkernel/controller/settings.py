@@ -19,6 +19,8 @@ class Settings:
     kernel_name: str | None
     #: None: the platform's default; "local", "forkserver" or the entry point of another one.
     provisioner: str | None
+    #: The variables of its environment that limit the threads of engines and that the user has not set.
+    thread_limits: list[str]
     owner_pid: int | None
     #: The file descriptor on which the controller says that it listens, or why not.
     ready: int

@@ -17,6 +17,8 @@ from .tables import WINDOW_BYTES, Call, Client, Engine, State, Task
 
 #: After an interrupt a stock kernel may never reply: idle and so many seconds without a reply end a cell.
 REPLY_GRACE = 1.0
+#: A recall of what waits behind an interrupted task is in the engine's hands so many seconds before the signal.
+RECALL_LEAD = 0.02
 
 
 class Core:
@@ -28,6 +30,8 @@ class Core:
         self.tasks: dict[str, Task] = {}
         #: Cells that are idle and whose reply has not come.
         self._unreplied: set[str] = set()
+        #: Interrupts that wait for a recall to arrive: (task, when to send it), by engine.
+        self._late_interrupts: dict[int, tuple[str, float]] = {}
         self._commands: list[c.Command] = []
         self._now = 0.0
         self._handlers: dict[type, Callable[..., None]] = {
@@ -56,16 +60,16 @@ class Core:
 
     def deadline(self) -> float | None:
         """When ``handle(Ticked(), now)`` has something to do, in seconds on the caller's clock; None: never."""
-        if not self._unreplied:
-            return None
-        return min(self.tasks[task].idle_since or 0.0 for task in self._unreplied) + REPLY_GRACE
+        times = [(self.tasks[task].idle_since or 0.0) + REPLY_GRACE for task in self._unreplied]
+        times += [time for _, time in self._late_interrupts.values()]
+        return min(times, default=None)
 
     def spend(self, client: str, amount: int) -> bool:
         """Whether ``amount`` bytes of output may go to ``client`` now; if so they are counted."""
         record = self.clients.get(client)
-        if record is None or not record.credit.free:
+        if record is None or not record.output_credit.free:
             return False
-        record.credit.take(amount)
+        record.output_credit.take(amount)
         return True
 
     # -- clients ------------------------------------------------------------------------------------------------------
@@ -88,6 +92,9 @@ class Core:
         client = self.clients.get(event.client)
         if client is None:
             return
+        if event.outputs:
+            client.output_credit.give(event.amount)
+            return
         was_free = client.credit.free
         client.credit.give(event.amount)
         self._flush(client)
@@ -106,6 +113,7 @@ class Core:
         engine = self.engines.pop(event.engine, None)
         if engine is None:
             return
+        self._late_interrupts.pop(engine.id, None)
         for task_id, client in engine.unsettled:
             self._commands.append(c.Settle(client, task_id))
         for task_id in [*engine.sent, *engine.waiting()]:
@@ -223,6 +231,7 @@ class Core:
         self._pump(engine)
 
     def _ticked(self, event: e.Ticked) -> None:
+        self._send_late_interrupts()
         for task_id in list(self._unreplied):
             task = self.tasks[task_id]
             if self._now < (task.idle_since or 0.0) + REPLY_GRACE:
@@ -363,7 +372,22 @@ class Core:
             self.tasks[task_id].aborted = True
             self._commands.append(c.RecallTasks(engine.id, [task_id, *behind]))
         engine.interrupting += 1
-        self._commands.append(c.InterruptEngine(engine.id))
+        if engine.id in self._late_interrupts:
+            engine.interrupting -= 1
+        elif behind:
+            self._late_interrupts[engine.id] = (task_id, self._now + RECALL_LEAD)
+        else:
+            self._commands.append(c.InterruptEngine(engine.id))
+
+    def _send_late_interrupts(self) -> None:
+        for engine_id, (task_id, time) in list(self._late_interrupts.items()):
+            if self._now < time:
+                continue
+            del self._late_interrupts[engine_id]
+            if task_id in self.engines[engine_id].sent:
+                self._commands.append(c.InterruptEngine(engine_id))
+            else:
+                self._interrupt_sent(e.InterruptSent(engine_id))
 
     def _interrupt_sent(self, event: e.InterruptSent) -> None:
         engine = self.engines.get(event.engine)

@@ -34,7 +34,7 @@ class EngineLeft:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One call of a client: ``kind`` is "apply", "execute" or "cell"; ``targets`` = (task, engine) pairs."""
+    """One call of a client: ``kind`` is "apply", "map", "execute" or "cell"; ``targets`` = (task, engine) pairs."""
 
     client: str
     kind: str
@@ -83,10 +83,11 @@ class OutputsSettled:
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """A client has received ``amount`` bytes of what it was sent."""
+    """A client has received ``amount`` bytes of results, or of output."""
 
     client: str
     amount: int
+    outputs: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,10 @@ class Call:
 @dataclass(slots=True)
 class Client:
     id: str
-    #: Bytes of results and output that are on the way to it.
+    #: Bytes of results that are on the way to it.
     credit: Credit = field(default_factory=Credit)
+    #: Bytes of output: large results must not cost a client its output.
+    output_credit: Credit = field(default_factory=Credit)
     #: Results that wait for credit.
     outbox: deque[str] = field(default_factory=deque)
     #: In the order of submission.

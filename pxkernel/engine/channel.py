@@ -151,6 +151,9 @@ class TaskChannel:
             events.unregister("post_execute", self._cell_ends)
             self._loop.remove_handler(self._socket.FD)
             self._output.close()
+            # A kernel that is no engine any more must not wait for a front end that has stopped reading.
+            thread = self._kernel.iopub_thread
+            thread.schedule(lambda: thread.socket and thread.socket.setsockopt(zmq.XPUB_NODROP, 0))
             self._gate.uninstall()
         self._socket.close()
         self._context.term()

@@ -35,6 +35,8 @@ class Peer:
     #: The message ids of the kernel_info requests that are to prove that shell and iopub work.
     greetings: set[str] = field(default_factory=set)
     next_greeting: float = 0.0
+    #: A request has not been answered: a busy kernel must not find hundreds of them.
+    asked: bool = False
     answered: bool = False
     ready: bool = False
 
@@ -130,15 +132,16 @@ class Channels:
 
     def greet(self, now: float) -> float | None:
         """Ask the kernels that are not ready yet; returns when to call again, None: not needed."""
-        waiting = [peer for peer in self._peers.values() if not peer.ready]
+        waiting = [peer for peer in self._peers.values() if not peer.ready and not peer.asked]
         for peer in waiting:
             if now >= peer.next_greeting:
                 msg_id = uuid.uuid4().hex
                 peer.greetings.add(msg_id)
                 self._by_greeting[msg_id] = peer
                 peer.next_greeting = now + GREETING_INTERVAL
+                peer.asked = True
                 self.send(peer.engine, "shell", "kernel_info_request", {}, msg_id)
-        return min((peer.next_greeting for peer in waiting), default=None)
+        return min((peer.next_greeting for peer in waiting if not peer.asked), default=None)
 
     def send(self, engine: int, channel: str, msg_type: str, content: dict[str, Any], msg_id: str) -> None:
         """Send a request to a kernel; ``msg_id`` comes back as the parent of everything that it causes."""
@@ -196,10 +199,13 @@ class Channels:
     def _greeted(self, peer: Peer, message: dict[str, Any]) -> Iterator[int]:
         if message["msg_type"] == "kernel_info_reply":
             peer.answered = True
+            peer.asked = False
             return
         is_idle = message["msg_type"] == "status" and b'"idle"' in message["content"]
         if is_idle and peer.answered and not peer.ready:
             peer.ready = True
+            for msg_id in peer.greetings:
+                del self._by_greeting[msg_id]
             yield peer.engine
 
     def close(self) -> None:

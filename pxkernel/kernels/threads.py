@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 #: A library reads its own variable once, when it is loaded, so they must be in the environment of the fork server that
 #: preloads it.
@@ -13,11 +13,26 @@ VARIABLES = (
 )  # fmt: skip
 
 
-def limit_threads(environment: Mapping[str, str], engines: int) -> dict[str, str]:
-    """``environment`` with as many threads per engine as there are cores for it, unless the user has set any number."""
-    limited = dict(environment)
-    if any(name in environment for name in VARIABLES):
-        return limited
+#: The one that most libraries heed when their own is not set.
+_COMMON = "OMP_NUM_THREADS"
+
+
+def thread_limits(environment: Mapping[str, str], engines: int) -> dict[str, str]:
+    """What to add to ``environment`` so that each engine has as many threads as there are cores for it.
+
+    What the user has set stays; who has set OMP_NUM_THREADS has set it for all libraries.
+    """
+    if _COMMON in environment:
+        return {}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limited.update(dict.fromkeys(VARIABLES, str(max(1, cores // max(1, engines)))))
-    return limited
+    threads = str(max(1, cores // max(1, engines)))
+    return {name: threads for name in VARIABLES if name not in environment}
+
+
+def without_limits(
+    environment: Mapping[str, str], kernelspec: Mapping[str, str], limits: Collection[str]
+) -> dict[str, str]:
+    """``environment`` for a kernel whose kernelspec may set threads itself: then ours are out of the way."""
+    if not any(name in VARIABLES for name in kernelspec):
+        return dict(environment)
+    return {name: value for name, value in environment.items() if name not in limits}

@@ -5,7 +5,7 @@
     <Jupyter's runtime directory>/pxkernel/<cluster id>/    mode 0700, gone when the cluster has stopped
         cluster.json          mode 0600: where the controller listens, and the key
         kernel-<engine>-<incarnation>.json    Jupyter connection files, for ``jupyter console --existing``
-        *.log                 what controller, fork server and engines wrote to their own stdout and stderr
+        *.log                 what the controller and the engines wrote to their own stdout and stderr
     <socket directory>        the same directory if its path is short enough for Unix sockets
 
 The controller's socket is the proof of life: nobody listens on it, the cluster is gone.
@@ -13,6 +13,7 @@ The controller's socket is the proof of life: nobody listens on it, the cluster 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -25,6 +26,7 @@ from pathlib import Path
 from jupyter_core.paths import jupyter_runtime_dir
 
 from ..errors import ClusterError
+from .processes import exists
 
 #: The id of the cluster that ``pxcluster start`` starts and ``Cluster.from_file()`` finds without arguments.
 DEFAULT_ID = ""
@@ -34,6 +36,8 @@ ENVIRONMENT = "PXKERNEL_CLUSTER"
 LAUNCHED = "PXKERNEL_ENGINE"
 FILE_NAME = "cluster.json"
 _DEFAULT_FOLDER = "default"
+#: In a cluster's directory: the process that has made it.
+_STARTER = "starter.pid"
 #: sun_path holds 108 bytes on Linux and 104 on macOS; a socket's own name needs about 24 of them.
 _LONGEST_SOCKET_DIRECTORY = 78
 
@@ -110,20 +114,14 @@ def prepare(cluster_id: str) -> tuple[Path, Path]:
     Raises
     ------
     ClusterError
-        A cluster of this id is running, or the directory cannot be made.
+        A cluster of this id is running or being started, or the directory cannot be made.
     """
     directory = folder(cluster_id)
-    if directory.exists():
-        try:
-            old = read(directory / FILE_NAME)
-        except (ClusterError, FileNotFoundError):
-            shutil.rmtree(directory, ignore_errors=True)
-        else:
-            if old.alive():
-                raise ClusterError(f"a cluster with the id {cluster_id!r} is running already: {old.path}")
-            old.remove()
     try:
-        directory.mkdir(mode=0o700, parents=True)
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=".", dir=directory.parent))
+        (new / _STARTER).write_text(str(os.getpid()))
+        _take_place(new, directory, cluster_id)
     except OSError as error:
         raise ClusterError(f"the directory of the cluster cannot be made: {error}") from None
     if len(os.fsencode(directory)) <= _LONGEST_SOCKET_DIRECTORY:
@@ -132,6 +130,35 @@ def prepare(cluster_id: str) -> tuple[Path, Path]:
         if len(os.fsencode(place)) <= _LONGEST_SOCKET_DIRECTORY - 16:
             return directory, Path(tempfile.mkdtemp(prefix="px-", dir=place))
     raise ClusterError(f"no directory with a path short enough for Unix sockets: {directory}, {tempfile.gettempdir()}")
+
+
+def _take_place(new: Path, directory: Path, cluster_id: str) -> None:
+    """Rename ``new``, which has its starter's name in it already, so that of two starts at once only one succeeds."""
+    try:
+        while True:
+            try:
+                new.rename(directory)
+                return
+            except OSError:
+                if not directory.exists():
+                    raise
+            _remove_if_dead(directory, cluster_id)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _remove_if_dead(directory: Path, cluster_id: str) -> None:
+    try:
+        old = read(directory / FILE_NAME)
+    except (ClusterError, FileNotFoundError):
+        with contextlib.suppress(OSError, ValueError):
+            if exists(int((directory / _STARTER).read_text())):
+                raise ClusterError(f"a cluster with the id {cluster_id!r} is being started") from None
+        shutil.rmtree(directory)
+        return
+    if old.alive():
+        raise ClusterError(f"a cluster with the id {cluster_id!r} is running already: {old.path}")
+    old.remove()
 
 
 def read(path: str | os.PathLike[str]) -> ClusterFile:

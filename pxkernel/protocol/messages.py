@@ -181,9 +181,10 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """``amount`` bytes of what was received have been dealt with: the sender may send as many more."""
+    """``amount`` bytes of what was received (output has an account of its own) have been dealt with."""
 
     amount: int
+    outputs: bool = False
 
 
 Message = (

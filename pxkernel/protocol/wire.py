@@ -1,8 +1,8 @@
 """A message as zmq frames: ``[signature, header, payload frames ...]``.
 
-The signature is an HMAC-SHA256 over the header and over the first frame of every payload, with their lengths: over
-everything that anybody interprets. The out-of-band buffers behind it (raw array data) are not hashed, as in Jupyter's own
-messages. A Codec belongs to one cluster: it holds its key.
+The signature is an HMAC-SHA256 over the header, which has the length of every frame, and over the first frame of every
+payload. What lies in the buffers behind it (the bytes of arrays and of long strings) is data of a known length, is
+interpreted by nobody, and is not hashed, as in Jupyter's own messages. A Codec belongs to one cluster: it holds its key.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Codec:
             header = json.dumps([cls.__name__, values], separators=(",", ":")).encode()
             return [self._sign([header]), header]
         payloads = message.payloads  # type: ignore[union-attr]
-        header = json.dumps([cls.__name__, values, [len(p) for p in payloads]], separators=(",", ":")).encode()
+        header = json.dumps([cls.__name__, values, [list(map(len, p)) for p in payloads]], separators=(",", ":")).encode()
         signature = self._sign([header, *(raw(payload[0]) for payload in payloads if payload)])
         return [signature, header, *(frame for payload in payloads for frame in payload)]
 
@@ -95,15 +95,17 @@ class Codec:
 
     @staticmethod
     def _payloads(header: bytes, frames: Sequence[Any]) -> tuple[list[list[Any]], list[Any]]:
-        # The counts are read before the signature is checked, since they say which frames it covers; whoever lies about
+        # The lengths are read before the signature is checked, since they say which frames it covers; whoever lies about
         # them signs other frames.
         try:
             parsed = json.loads(header)
-            counts = parsed[2] if len(parsed) > 2 else []
             payloads, position = [], 2
-            for count in counts:
-                payloads.append(list(frames[position : position + count]))
-                position += count
+            for lengths in parsed[2] if len(parsed) > 2 else []:
+                payload = list(frames[position : position + len(lengths)])
+                if list(map(len, payload)) != lengths:
+                    raise ValueError("a frame is not as long as announced")
+                payloads.append(payload)
+                position += len(lengths)
         except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
             raise ProtocolError(f"a message that is none: {error!r}") from None
         if position != len(frames):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pxkernel.kernels.threads import VARIABLES, limit_threads
+from pxkernel.kernels.threads import VARIABLES, thread_limits, without_limits
 
 
 @pytest.fixture
@@ -20,29 +20,31 @@ def cores(monkeypatch):
 )
 def test_the_cores_are_shared_out(cores, count, engines, threads):
     cores(count)
-    assert limit_threads({}, engines) == dict.fromkeys(VARIABLES, threads)
+    assert thread_limits({}, engines) == dict.fromkeys(VARIABLES, threads)
 
 
-def test_the_rest_of_the_environment_stays(cores):
-    cores(2)
-    assert limit_threads({"HOME": "/home"}, 1)["HOME"] == "/home"
-
-
-@pytest.mark.parametrize("name", VARIABLES)
+@pytest.mark.parametrize("name", set(VARIABLES) - {"OMP_NUM_THREADS"})
 def test_what_the_user_has_set_counts(cores, name):
     cores(8)
-    assert limit_threads({name: "3"}, 4) == {name: "3"}
+    limits = thread_limits({name: "3"}, 4)
+    assert name not in limits and set(limits) == set(VARIABLES) - {name}
 
 
-def test_the_environment_given_is_not_changed(cores):
+def test_the_common_variable_counts_for_every_library(cores):
     cores(8)
-    environment = {}
-    limit_threads(environment, 4)
-    assert environment == {}
+    assert thread_limits({"OMP_NUM_THREADS": "3"}, 4) == {}
+
+
+def test_a_kernelspec_that_sets_threads_has_none_of_our_limits(cores):
+    cores(8)
+    user = {"HOME": "/home", "MKL_NUM_THREADS": "3"}
+    limits = thread_limits(user, 4)
+    assert without_limits({**user, **limits}, {"OMP_NUM_THREADS": "2"}, limits) == user
+    assert without_limits({**user, **limits}, {"OTHER": "2"}, limits) == {**user, **limits}
 
 
 @pytest.mark.parametrize("count, threads", [(6, "3"), (None, "1")])
 def test_where_there_is_no_affinity(monkeypatch, count, threads):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: count)
-    assert limit_threads({}, 2)["OMP_NUM_THREADS"] == threads
+    assert thread_limits({}, 2)["OMP_NUM_THREADS"] == threads
