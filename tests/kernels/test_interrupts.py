@@ -185,7 +185,7 @@ def test_interrupts_at_any_moment_lose_no_reply_and_no_engine(cluster4, engine):
         results = []
         for number in range(6):
             if chance.random() < 0.3:
-                results.append(engines.execute(f"x = {number}", silent=chance.random() < 0.5))
+                results.append(engines.execute(f"x = {number}"))
             else:
                 results.append(engines.apply_async(time.sleep, chance.random() * 0.004))
         for result in results[: chance.randrange(4)]:

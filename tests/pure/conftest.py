@@ -24,7 +24,7 @@ def check(core):
     for task in core._unreplied:
         record = core.tasks[task]
         assert record.state is State.SENT and record.idle_since is not None and not record.replied
-    assert (core.deadline() is None) == (not core._unreplied)
+    assert (core.deadline() is None) == (not core._unreplied and not core._late_interrupts)
 
 
 def _check_places(core):
@@ -162,7 +162,12 @@ class Checked:
         return self.handle(e.Aborted(client, tasks))
 
     def interrupt(self, client, *tasks):
-        return self.handle(e.InterruptAsked(client, tasks))
+        """Ask for an interrupt, and let the time pass by which a recall is ahead of the signal."""
+        commands = self.handle(e.InterruptAsked(client, tasks))
+        if self.core._late_interrupts:
+            self.now = max(self.now, self.core.deadline())
+            commands += self.handle(e.Ticked())
+        return commands
 
     def interrupt_sent(self, engine):
         return self.handle(e.InterruptSent(engine))
@@ -185,8 +190,7 @@ class Checked:
     def fill(self, client):
         """Use up the credit of a client: it does not read."""
         record = self.core.clients[client]
-        while self.core.spend(client, record.credit.limit - record.credit.used):
-            pass
+        record.credit.take(record.credit.limit - record.credit.used)
 
     def open_window(self, client, engine):
         """Have the engine do a short task, so that its window opens."""

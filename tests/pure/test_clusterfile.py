@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import shutil
 import socket
 import stat
@@ -77,7 +78,7 @@ def test_only_the_user_can_read_it(make):
 
 
 def test_nothing_else_is_left_in_the_directory(make):
-    assert os.listdir(make("x", stale=True).directory) == ["cluster.json"]
+    assert sorted(os.listdir(make("x", stale=True).directory)) == ["cluster.json", "starter.pid"]
 
 
 def test_a_key_is_not_shown_by_repr(make):
@@ -176,7 +177,28 @@ def test_a_broken_directory_is_replaced(runtime, text):
     if text is not None:
         (directory / "cluster.json").write_text(text)
     prepare("x")
-    assert os.listdir(directory) == []
+    assert os.listdir(directory) == ["starter.pid"]
+
+
+def test_of_two_starts_at_once_only_one_succeeds(runtime):
+    prepare("x")
+    with pytest.raises(ClusterError, match="is being started"):
+        prepare("x")
+
+
+def test_a_start_whose_process_has_ended_is_replaced(runtime):
+    directory, _ = prepare("x")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (directory / "starter.pid").write_text(str(ended.pid))
+    assert prepare("x")[0] == directory
+
+
+def test_nothing_but_the_cluster_is_left(runtime):
+    prepare("x")
+    with pytest.raises(ClusterError):
+        prepare("x")
+    assert os.listdir(runtime / "pxkernel") == ["x"]
 
 
 def test_a_directory_that_cannot_be_made(runtime):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pxkernel.core import Acknowledge, Announce, EngineJoined, Fail, RunCell, RunTasks, Submitted
+from pxkernel.core import Acked, Acknowledge, Announce, EngineJoined, Fail, RunCell, RunTasks, Submitted
 from pxkernel.core.tables import SHORT_TASK, WINDOW_BYTES, WINDOW_TASKS
 
 
@@ -241,9 +241,15 @@ def test_an_ack_of_an_unknown_client_is_nothing(core):
     assert core.ack("nobody", 5) == []
 
 
-def test_output_is_refused_to_a_client_without_credit(core):
+def test_results_that_are_not_read_cost_no_output(core):
     core.fill("a")
-    assert core.core.spend("a", 1) is False
+    assert core.core.spend("a", 1) is True
+
+
+def test_credit_for_output_comes_back(core):
+    core.core.spend("a", core.core.clients["a"].output_credit.limit)
+    core.handle(Acked("a", 1, outputs=True))
+    assert core.core.spend("a", 1) is True
 
 
 def test_output_is_refused_to_an_unknown_client(core):
@@ -251,7 +257,7 @@ def test_output_is_refused_to_an_unknown_client(core):
 
 
 def test_output_uses_up_credit(core):
-    limit = core.core.clients["a"].credit.limit
+    limit = core.core.clients["a"].output_credit.limit
     assert core.core.spend("a", limit) is True
     assert core.core.spend("a", 1) is False
 

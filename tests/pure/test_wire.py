@@ -228,8 +228,16 @@ def test_the_text_of_a_wrong_signature(codec):
 
 
 def test_the_text_of_a_missing_frame(codec):
-    with pytest.raises(ProtocolError, match="of 3 frames announces 4"):
+    with pytest.raises(ProtocolError, match="not as long as announced"):
         codec.decode(codec.encode(m.Run([["t", "", {}]], ([b"pickle", b"buffer"],)))[:-1])
+
+
+@pytest.mark.parametrize("change", [lambda frame: frame + b"!", lambda frame: frame[:-1], lambda frame: b""])
+def test_a_buffer_of_another_length_is_refused(codec, change):
+    """What follows a long string in a pickle is code: nobody may append to it."""
+    frames = codec.encode(m.Run([["t", "", {}]], ([b"pickle", b"buffer"],)))
+    with pytest.raises(ProtocolError):
+        codec.decode([*frames[:3], change(frames[3])])
 
 
 def _damage(frames, rng):
