@@ -60,6 +60,7 @@ class Connection:
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
         self._unacknowledged = {False: 0, True: 0}
         self._woken = False
+        self._pipe_lock = threading.Lock()
         self._closing = False
         self._lost = False
         #: Whether the connection has broken and it is not certain yet that the controller has ended.
@@ -96,8 +97,9 @@ class Connection:
                 raise TimeoutError(f"the controller of {self._cluster.path} did not answer in {timeout:g} s")
             raise ClusterError(f"the controller refuses: {getattr(answer, 'reason', answer)}")
         self._wake_read, self._wake_write = os.pipe()
-        # Not closed by the thread: another one may be about to write, and the number may mean another file by then.
-        weakref.finalize(self, _close, self._wake_read, self._wake_write)
+        self._close_pipe = weakref.finalize(self, _close, self._wake_read, self._wake_write)
+        # At exit the thread may still be running.
+        self._close_pipe.atexit = False
         self._thread = threading.Thread(target=self._run, name="pxkernel-client", daemon=True)
         self._thread.start()
         return answer
@@ -109,7 +111,13 @@ class Connection:
         self._outgoing.append(message)
         if not self._woken:
             self._woken = True
-            os.write(self._wake_write, b"\0")
+            self._wake()
+
+    def _wake(self) -> None:
+        # Under a lock with the closing: the number of a closed descriptor may mean another file by then.
+        with self._pipe_lock:
+            if self._close_pipe.alive:
+                os.write(self._wake_write, b"\0")
 
     def is_current_thread(self) -> bool:
         """Whether this is the I/O thread."""
@@ -121,9 +129,11 @@ class Connection:
             return
         self.send(Leave("closed"))
         self._closing = True
-        os.write(self._wake_write, b"\0")
+        self._wake()
         if not self.is_current_thread():
             self._thread.join(5)
+            with self._pipe_lock:
+                self._close_pipe()
 
     # -- in the I/O thread --------------------------------------------------------------------------------------------
 

@@ -118,12 +118,14 @@ class Runner:
         record: dict[str, Any] = {"status": "ok", "started": time.time()}
         sys.last_value = None
         try:
-            self._gate.open()
-            reply = await self._kernel.do_execute(code, silent=True, store_history=False)
-        except KeyboardInterrupt as error:
+            try:
+                self._gate.open()
+                reply = await self._kernel.do_execute(code, silent=True, store_history=False)
+            finally:
+                self._gate.close()
+        except BaseException as error:
+            # An interrupt that falls into IPython's own code leaves it as a KeyboardInterrupt or as what that broke.
             reply = {"status": "error", **self.describe(error)}
-        finally:
-            self._gate.close()
         if reply["status"] != "ok":
             record["status"] = "error"
             error = {key: reply[key] for key in ("ename", "evalue", "traceback")}

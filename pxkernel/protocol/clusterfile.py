@@ -64,9 +64,7 @@ class ClusterFile:
     def write(self) -> None:
         text = json.dumps(asdict(self), indent=1)
         temporary = self.path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
+        _write(temporary, text)
         temporary.rename(self.path)
 
     def alive(self) -> bool:
@@ -83,6 +81,12 @@ class ClusterFile:
         """Remove everything that the cluster has on disk."""
         shutil.rmtree(self.sockets, ignore_errors=True)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that only the user can read."""
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(text)
 
 
 def runtime_directory() -> Path:
@@ -120,7 +124,7 @@ def prepare(cluster_id: str) -> tuple[Path, Path]:
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=".", dir=directory.parent))
-        (new / _STARTER).write_text(str(os.getpid()))
+        _write(new / _STARTER, str(os.getpid()))
         _take_place(new, directory, cluster_id)
     except OSError as error:
         raise ClusterError(f"the directory of the cluster cannot be made: {error}") from None

@@ -206,10 +206,12 @@ def test_a_thread_of_a_function(engine):
 
 def test_a_pool_of_threads(engine):
     def work():
+        import sys
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(print, range(20)))
+            # One write each: print makes two, between which another thread may come.
+            list(pool.map(lambda number: sys.stdout.write(f"{number}\n"), range(20)))
 
     result = engine.apply_async(work)
     result.get(SOON)
