@@ -159,7 +159,7 @@ class Cluster:
             ready=ready_write,
         )
         try:
-            with open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
+            with open(log, "ab", opener=clusterfile.private) as output:
                 self._process = subprocess.Popen(
                     # -P: a random.py in the directory of the notebook is not for the controller.
                     [sys.executable, "-P", "-m", "pxkernel.controller", settings.to_json()],

@@ -24,7 +24,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from ..errors import ClusterError
 from ..kernels import spec as kernelspec
 from ..kernels.threads import without_limits
-from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile
+from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile, private
 
 #: The last lines of a log that an error quotes.
 TAIL_LINES = 20
@@ -226,7 +226,7 @@ def _output_to(manager: AsyncKernelManager, log: Path) -> dict[str, Any]:
         return {"log_path": str(log)}
     if name == kernelspec.LOCAL:
         # The child has its own copy of the descriptor; this one is closed with the file object.
-        file = open(log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600))  # noqa: SIM115
+        file = open(log, "ab", opener=private)  # noqa: SIM115
         return {"stdout": file, "stderr": file}
     return {}
 

@@ -371,10 +371,10 @@ class Core:
             # The task itself as well: if it has not started, no signal can end it.
             self.tasks[task_id].aborted = True
             self._commands.append(c.RecallTasks(engine.id, [task_id, *behind]))
-        engine.interrupting += 1
         if engine.id in self._late_interrupts:
-            engine.interrupting -= 1
-        elif behind:
+            return
+        engine.interrupting += 1
+        if behind:
             self._late_interrupts[engine.id] = (task_id, self._now + RECALL_LEAD)
         else:
             self._commands.append(c.InterruptEngine(engine.id))

@@ -14,6 +14,7 @@ from typing import Any
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
 
+from ..protocol.clusterfile import private
 from .forkserver import ForkedProcess, forkserver
 
 # Read before Python's first line or while the preloaded modules are imported: a fork comes too late to change them.
@@ -47,7 +48,7 @@ class ForkServerProvisioner(LocalProvisioner):
         # independent: otherwise jupyter_client ties the life of the kernel to ours.
         if log_path is None:
             return await super().launch_kernel(cmd, independent=True, **kwargs)
-        with open(log_path, "ab", opener=_private) as log:
+        with open(log_path, "ab", opener=private) as log:
             return await super().launch_kernel(cmd, independent=True, **{"stdout": log, "stderr": log, **kwargs})
 
     async def wait(self) -> int | None:
@@ -104,7 +105,3 @@ def _is_our_ipykernel(cmd: list[str]) -> bool:
 
 def _startup_variables(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name.startswith(STARTUP_VARIABLES)}
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

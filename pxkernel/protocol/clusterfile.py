@@ -83,9 +83,13 @@ class ClusterFile:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def private(path: str, flags: int) -> int:
+    """The ``opener`` of files that only the user can read."""
+    return os.open(path, flags, 0o600)
+
+
 def _write(path: Path, text: str) -> None:
-    """Write a file that only the user can read."""
-    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    with open(path, "w", opener=private) as file:
         file.write(text)
 
 
