@@ -140,6 +140,8 @@ class Server:
         while not self._stopped:
             for source, _ in poller.poll(self._timeout()):
                 self._guarded(sources[source])
+            for channel in self._channels.early():
+                self._guarded(partial(self._read_kernels, channel))
             deadline = self._core.deadline()
             if deadline is not None and time.monotonic() >= deadline:
                 self._guarded(lambda: self._handle(e.Ticked()))

@@ -79,6 +79,8 @@ class Channels:
         self._by_routing_id: dict[bytes, Peer] = {}
         self._by_session: dict[str, Peer] = {}
         self._by_greeting: dict[str, Peer] = {}
+        #: Messages that were taken from their socket early, by channel: ``receive`` gives them first.
+        self._early: dict[str, list[list[bytes]]] = {}
         identity = b"px-" + uuid.uuid4().hex[:12].encode()
         self.shell = self._router(identity)
         self.control = self._router(identity)
@@ -123,7 +125,9 @@ class Channels:
         if peer is None:
             return
         for channel in ("shell", "control", "stdin"):
-            getattr(self, channel).disconnect(peer.addresses[channel])
+            socket = getattr(self, channel)
+            self._early.setdefault(channel, []).extend(_take_out(socket))
+            socket.disconnect(peer.addresses[channel])
         self._orders.send_multipart([b"disconnect", peer.addresses["iopub"].encode()])
         del self._by_routing_id[peer.routing_id]
         for table in (self._by_session, self._by_greeting):
@@ -158,15 +162,20 @@ class Channels:
 
     # -- what comes back ----------------------------------------------------------------------------------------------
 
+    def early(self) -> list[str]:
+        """The channels that have something to ``receive`` although their sockets may have not."""
+        return [channel for channel, messages in self._early.items() if messages]
+
     def receive(self, channel: str, limit: int = 200) -> Iterator[KernelMessage | int]:
         """What has arrived on ``channel``, at most ``limit`` messages: a message, or the id of an engine that is ready.
 
         Messages with a wrong signature, and those of kernels that are not connected any more, are dropped.
         """
         socket = getattr(self, channel)
+        early = self._early.pop(channel, [])
         for _ in range(limit):
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
+                frames = early.pop(0) if early else socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             if channel == "iopub":
@@ -216,6 +225,19 @@ class Channels:
             socket.close(linger=0)
 
 
+def _take_out(socket: zmq.Socket[Any], **options: Any) -> list[list[Any]]:
+    """What must be received before ``socket`` is disconnected: a message or none.
+
+    Asked whether something has come, a ROUTER and a SUB take the first frame of a message out of its pipe. When the pipe
+    goes, libzmq misses the others and ends the process (its issues 2163 and 3485). After a message has been received
+    there is no such frame.
+    """
+    try:
+        return [socket.recv_multipart(zmq.NOBLOCK, **options)]
+    except zmq.Again:
+        return []
+
+
 def _drain_iopub(context: zmq.Context[Any], name: str) -> None:
     """The body of the thread that reads every iopub."""
     subscriber: zmq.Socket[Any] = context.socket(zmq.SUB)
@@ -238,7 +260,10 @@ def _drain_iopub(context: zmq.Context[Any], name: str) -> None:
             order, *address = orders.recv_multipart()
             if order == b"stop":
                 break
+            for message in _take_out(subscriber, copy=False):
+                out.send_multipart(message, copy=False)
             getattr(subscriber, order.decode())(address[0].decode())
+            continue
         if subscriber in ready:
             out.send_multipart(subscriber.recv_multipart(copy=False), copy=False)
     for socket in (subscriber, out, orders):

@@ -153,12 +153,15 @@ def test_loading_twice(rc, start):
     assert rc[1].apply_async(lambda: 1).get(SOON) == 1
 
 
-def test_it_leaves_with_work_to_do(rc, start, wait_for):
+def test_it_leaves_with_work_to_do(rc, start, wait_for, tmp_path):
     kernel = start()
     kernel.run("%load_ext pxkernel.engine")
     rc.wait_for_engines(2, timeout=SOON)
-    leaving = rc[1].execute("%unload_ext pxkernel.engine", silent=False)
+    mark = tmp_path / "mark"
+    code = f"import os, time\nwhile not os.path.exists({str(mark)!r}):\n    time.sleep(0.01)\n%unload_ext pxkernel.engine"
+    leaving = rc[1].execute(code, silent=False)
     waiting = rc[1].apply_async(abs, -1)
+    mark.touch()
     with pytest.raises(px.EngineError, match="engine 1 has left"):
         waiting.get(SOON)
     leaving.wait(SOON)
