@@ -31,6 +31,7 @@ _PUBLIC = {
     "RemoteError": "errors",
     "TaskAborted": "errors",
     "TimeoutError": "errors",
+    "View": "client.viewbase",
 }
 
 __all__ = sorted(_PUBLIC)
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .client.client import Client
     from .client.records import ExecuteReply, Metadata
     from .client.view import DirectView
+    from .client.viewbase import View
     from .cluster import Cluster
     from .errors import (
         ClusterError,

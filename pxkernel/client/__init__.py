@@ -2,6 +2,7 @@
 
 - ``connection``  one background thread with the one socket
 - ``client``      Client: the engines of a cluster, indexed like a list
+- ``viewbase``    View: flags, apply, map and waiting, as all views have them
 - ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
 - ``asyncresult`` AsyncResult: the future of a call on several engines
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply

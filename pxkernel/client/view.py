@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,67 +11,24 @@ from ..protocol import partition
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncMapResult, AsyncResult
 from .records import Part
+from .viewbase import View
 
 if TYPE_CHECKING:
     from .client import Client, Targets
 
 
-class DirectView:
-    """Some engines of a cluster.
+class DirectView(View):
+    """Some engines of a cluster, each of which gets every call (seeds: "Creating a DirectView").
 
     Attributes
     ----------
     targets
         An engine id (results come bare), a list of ids (results come in a list), or "all".
-    block
-        Whether calls wait for their result.
-    label
-        A text that is kept with each call.
+    block, track, label, history
+        As in every View.
     """
 
-    def __init__(self, client: Client, targets: Targets = "all", *, block: bool = False):
-        self.client = client
-        self.targets = targets
-        self.block = block
-        self.label: str | None = None
-        #: The ids of the calls made through this view.
-        self.history: list[str] = []
-
-    def __repr__(self) -> str:
-        text = str(self.targets)
-        return f"<DirectView {text if len(text) <= 16 else text[:12] + '...]'}>"
-
-    def __len__(self) -> int:
-        return len(self.client.resolve(self.targets)[0])
-
     # -- calling functions --------------------------------------------------------------------------------------------
-
-    def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``f(*args, **kwargs)`` on every target.
-
-        A function defined in the notebook sees the engine's namespace as its globals; what it uses that the engine does
-        not have travels along.
-
-        Returns
-        -------
-        An AsyncResult, or with ``block`` the value (one target) or the list of values in the order of the targets.
-
-        Raises
-        ------
-        TypeError, pickle.PicklingError
-            The function or an argument cannot be sent; the text names it.
-        RemoteError, CompositeError
-            With ``block``: it failed there.
-        """
-        return self._apply(f, args, kwargs, self.block)
-
-    def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
-        """As ``apply``, never blocking."""
-        return self._apply(f, args, kwargs, False)  # type: ignore[no-any-return]
-
-    def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """As ``apply``, always blocking."""
-        return self._apply(f, args, kwargs, True)
 
     def _apply(
         self,
@@ -94,32 +51,6 @@ class DirectView:
         if not engines:
             raise IndexError("this view has no engines")
         return engines, single
-
-    def _submit(
-        self,
-        kind: str,
-        calls: Sequence[tuple[Sequence[Any], Sequence[int]]],
-        make: Callable[[Client, list[Part]], Any],
-        block: bool | None,
-        **options: Any,
-    ) -> Any:
-        blocking = self.block if block is None else block
-        if not blocking:
-            # The caller may write to its arrays before they are on the way.
-            calls = [([payload[0], *map(bytes, payload[1:])], engines) for payload, engines in calls]
-        result = self.client.submit(kind, calls, make, label=self.label, **options)
-        self.history += result.msg_ids
-        return self.get_blocking(result) if blocking else result
-
-    @staticmethod
-    def get_blocking(result: AsyncResult) -> Any:
-        """Wait for a call of which nobody has the AsyncResult: an interrupt here interrupts it there."""
-        try:
-            return result.get()
-        except KeyboardInterrupt:
-            if not result.done():
-                result._client.interrupt(result)
-            raise
 
     # -- running code -------------------------------------------------------------------------------------------------
 
@@ -328,32 +259,6 @@ class DirectView:
             return AsyncMapResult(client, parts, name, return_exceptions=return_exceptions)
 
         return self._submit("map", calls, make, block, sizes=sizes)
-
-    def map_async(self, f: Callable[..., Any], /, *sequences: Any, return_exceptions: bool = False) -> AsyncMapResult:
-        """As ``map``, never blocking."""
-        return self.map(f, *sequences, block=False, return_exceptions=return_exceptions)  # type: ignore[no-any-return]
-
-    def map_sync(self, f: Callable[..., Any], /, *sequences: Any, return_exceptions: bool = False) -> list[Any]:
-        """As ``map``, always blocking."""
-        return self.map(f, *sequences, block=True, return_exceptions=return_exceptions)  # type: ignore[no-any-return]
-
-    def imap(self, f: Callable[..., Any], /, *sequences: Any) -> Iterator[Any]:
-        """Iterate over ``map_async``: the results in order, each block as soon as it is there."""
-        return iter(self.map_async(f, *sequences))
-
-    # -- waiting ------------------------------------------------------------------------------------------------------
-
-    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
-        """As ``Client.wait``; without ``jobs``, for everything that was called through this view."""
-        return self.client.wait(self._unfinished() if jobs is None else jobs, timeout)
-
-    def abort(self, jobs: Any = None) -> None:
-        """Take back what has not started of ``jobs``, by default of everything called through this view."""
-        self.client.abort(self._unfinished() if jobs is None else jobs)
-
-    def _unfinished(self) -> list[str]:
-        outstanding = self.client.outstanding
-        return [msg_id for msg_id in self.history if msg_id in outstanding]
 
     def activate(self, suffix: str = "") -> None:
         """Make ``%px`` and its relatives use this view (``%px<suffix>`` and so on with a suffix)."""

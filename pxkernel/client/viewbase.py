@@ -1,0 +1,242 @@
+"""View: what all views of engines have in common: flags, ``apply``, ``map``, waiting (features VW)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from .asyncresult import AsyncMapResult, AsyncResult
+from .records import Part
+
+if TYPE_CHECKING:
+    from .client import Client, Targets
+
+
+class View(ABC):
+    """Some engines of a cluster, and how calls go to them.
+
+    A subclass says how in ``_apply`` and ``map``, and adds its own flags to ``_flags``.
+
+    Attributes
+    ----------
+    targets
+        The engines: an id, a list of ids, a slice or "all".
+    block
+        Whether calls wait for their result.
+    track
+        Whether arrays are sent without a copy also when the call does not wait; ``ar.sent`` says when they may be changed.
+    label
+        A text that is kept with each call.
+    history
+        The ids of the calls made through this view, in the order of submission.
+    """
+
+    #: The attributes that ``set_flags`` and ``temp_flags`` take.
+    _flags: ClassVar[frozenset[str]] = frozenset({"block", "label", "targets", "track"})
+
+    def __init__(self, client: Client, targets: Targets = "all", *, block: bool = False):
+        self.client = client
+        self.targets = targets
+        self.block = block
+        self.track = False
+        self.label: str | None = None
+        self.history: list[str] = []
+
+    def __repr__(self) -> str:
+        text = str(self.targets)
+        return f"<{type(self).__name__} {text if len(text) <= 16 else text[:12] + '...]'}>"
+
+    def __len__(self) -> int:
+        return len(self.client.resolve(self.targets)[0])
+
+    # -- flags --------------------------------------------------------------------------------------------------------
+
+    def set_flags(self, **flags: Any) -> Self:
+        """Set several flags at once (features VW-02).
+
+        Returns
+        -------
+        This view.
+
+        Raises
+        ------
+        KeyError
+            There is no such flag; nothing is set.
+        """
+        for name in flags:
+            if name not in self._flags:
+                raise KeyError(f"Invalid name: {name!r}, the flags are {sorted(self._flags)}")
+        for name, value in flags.items():
+            setattr(self, name, value)
+        return self
+
+    @contextmanager
+    def temp_flags(self, **flags: Any) -> Iterator[Self]:
+        """``with view.temp_flags(block=True):``, set flags for a while (features VW-03).
+
+        At the end all flags are what they were before, also those that were changed inside.
+
+        Raises
+        ------
+        KeyError
+            There is no such flag; nothing is set.
+        """
+        before = {name: getattr(self, name) for name in self._flags}
+        try:
+            yield self.set_flags(**flags)
+        finally:
+            self.set_flags(**before)
+
+    # -- calling functions --------------------------------------------------------------------------------------------
+
+    def apply(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call ``f(*args, **kwargs)`` on the engines: on every target of a DirectView, on one of a LoadBalancedView.
+
+        A function defined in the notebook sees the engine's namespace as its globals; what it uses that the engine does
+        not have travels along.
+
+        Returns
+        -------
+        An AsyncResult, or with ``block`` the value (one target) or the list of values in the order of the targets.
+
+        Raises
+        ------
+        TypeError, pickle.PicklingError
+            The function or an argument cannot be sent; the text names it.
+        RemoteError, CompositeError
+            With ``block``: it failed there.
+        """
+        return self._apply(f, args, kwargs, self.block)
+
+    def apply_async(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> AsyncResult:
+        """As ``apply``, never blocking."""
+        return self._apply(f, args, kwargs, False)  # type: ignore[no-any-return]
+
+    def apply_sync(self, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """As ``apply``, always blocking."""
+        return self._apply(f, args, kwargs, True)
+
+    @abstractmethod
+    def _apply(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], block: bool | None) -> Any:
+        """Called by ``apply`` and its relatives; ``block`` None means the view's."""
+
+    def _submit(
+        self,
+        kind: str,
+        calls: Sequence[tuple[Sequence[Any], Sequence[int]]],
+        make: Callable[[Client, list[Part]], Any],
+        block: bool | None,
+        **options: Any,
+    ) -> Any:
+        """Submit calls with this view's flags and, if it blocks, wait for the result; the options are the client's."""
+        blocking = self.block if block is None else block
+        if not blocking:
+            # The caller may write to its arrays before they are on the way.
+            calls = [([payload[0], *map(bytes, payload[1:])], engines) for payload, engines in calls]
+        options.setdefault("label", self.label)
+        result = self.client.submit(kind, calls, make, **options)
+        self.history += result.msg_ids
+        return self.get_blocking(result) if blocking else result
+
+    @staticmethod
+    def get_blocking(result: AsyncResult) -> Any:
+        """Wait for a call of which nobody has the AsyncResult: an interrupt here interrupts it there."""
+        try:
+            return result.get()
+        except KeyboardInterrupt:
+            if not result.done():
+                result._client.interrupt(result)
+            raise
+
+    # -- mapping ------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def map(self, f: Callable[..., Any], /, *sequences: Any, block: bool | None = None, **options: Any) -> Any:
+        """``list(map(f, *sequences))`` on the engines."""
+
+    def map_async(self, f: Callable[..., Any], /, *sequences: Any, **options: Any) -> AsyncMapResult:
+        """As ``map``, never blocking (features MAP-03).
+
+        Raises
+        ------
+        TypeError
+            ``block`` is given, or what ``map`` raises.
+        """
+        _refuse_block(options, "map_async")
+        return self.map(f, *sequences, block=False, **options)  # type: ignore[no-any-return]
+
+    def map_sync(self, f: Callable[..., Any], /, *sequences: Any, **options: Any) -> list[Any]:
+        """As ``map``, always blocking (features MAP-03).
+
+        Raises
+        ------
+        TypeError
+            ``block`` is given, or what ``map`` raises.
+        """
+        _refuse_block(options, "map_sync")
+        return self.map(f, *sequences, block=True, **options)  # type: ignore[no-any-return]
+
+    def imap(self, f: Callable[..., Any], /, *sequences: Any, **options: Any) -> Iterator[Any]:
+        """Iterate over ``map_async``: the results in order, each block as soon as it is there."""
+        return iter(self.map_async(f, *sequences, **options))
+
+    # -- what became of the calls -------------------------------------------------------------------------------------
+
+    @property
+    def outstanding(self) -> set[str]:
+        """The ids of the calls of this view that have no result yet."""
+        return self.client.outstanding.intersection(self.history)
+
+    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
+        """As ``Client.wait``; without ``jobs``, for everything that was called through this view."""
+        return self.client.wait(self.outstanding if jobs is None else jobs, timeout)
+
+    def abort(self, jobs: Any = None) -> None:
+        """Take back what has not started of ``jobs``, by default of everything called through this view."""
+        self.client.abort(self.outstanding if jobs is None else jobs)
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """The client's results by message id (features VW-14)."""
+        return self.client.results
+
+    def get_result(self, indices_or_msg_ids: Any = None, block: bool | None = None, owner: bool = False) -> Any:
+        """As ``Client.get_result``; indices are those of this view's ``history``, None is the last call (features VW-15).
+
+        Raises
+        ------
+        IndexError
+            This view has made no such call.
+        """
+        jobs = -1 if indices_or_msg_ids is None else indices_or_msg_ids
+        if isinstance(jobs, int):
+            jobs = self.history[jobs]
+        elif isinstance(jobs, list | tuple):
+            jobs = [self.history[job] if isinstance(job, int) else job for job in jobs]
+        return self.client.get_result(jobs, block=self.block if block is None else block, owner=owner)
+
+    def queue_status(self, targets: Targets = None, verbose: bool = False) -> Any:
+        """As ``Client.queue_status``, by default of this view's targets (features VW-17)."""
+        return self.client.queue_status(self._or_own(targets), verbose=verbose)
+
+    def purge_results(self, jobs: Any = (), targets: Targets = None) -> None:
+        """As ``Client.purge_results``, by default of this view's targets (features VW-17)."""
+        self.client.purge_results(jobs=jobs, targets=targets if jobs else self._or_own(targets))
+
+    def shutdown(self, targets: Targets = None, restart: bool = False, hub: bool = False, block: bool | None = None) -> Any:
+        """As ``Client.shutdown``, by default of this view's targets (features VW-17)."""
+        blocking = self.block if block is None else block
+        return self.client.shutdown(self._or_own(targets), restart=restart, hub=hub, block=blocking)
+
+    def _or_own(self, targets: Targets) -> Targets:
+        return self.targets if targets is None else targets
+
+    def spin(self) -> None:
+        """Nothing: results arrive by themselves (features VW-21)."""
+
+
+def _refuse_block(options: Mapping[str, Any], method: str) -> None:
+    if "block" in options:
+        raise TypeError(f"{method} doesn't take a `block` keyword argument.")

@@ -1,0 +1,145 @@
+"""What views do without a cluster: flags, defaults, and what they pass on to their client (features VW)."""
+
+import pytest
+
+from pxkernel.client.view import DirectView
+from pxkernel.client.viewbase import View
+
+
+class FakeClient:
+    """Has four engines and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.outstanding = {"a:1", "b:7"}
+        self.results = {}
+
+    def resolve(self, targets):
+        return ([targets], True) if isinstance(targets, int) else (list(range(4))[: len(targets)], False)
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: self.asked.append((name, args, kwargs))
+
+
+@pytest.fixture
+def view():
+    return DirectView(FakeClient(), [0, 1])
+
+
+def test_flags_have_defaults(view):
+    """VW-01"""
+    assert (view.targets, view.block, view.track, view.label) == ([0, 1], False, False, None)
+
+
+def test_set_flags_returns_the_view(view):
+    """VW-02"""
+    assert view.set_flags(block=True, label="x") is view
+    assert (view.block, view.label, view.track) == (True, "x", False)
+
+
+def test_an_unknown_flag_sets_nothing(view):
+    """VW-02"""
+    with pytest.raises(KeyError, match="Invalid name: 'foo'"):
+        view.set_flags(block=True, foo=1)
+    assert view.block is False
+    with pytest.raises(KeyError, match="Invalid name: 'client'"), view.temp_flags(client=None):
+        pass
+
+
+def test_temp_flags_restore_everything_also_after_an_error(view):
+    """VW-03"""
+    with pytest.raises(ZeroDivisionError), view.temp_flags(block=True, targets=1) as same:
+        assert same is view
+        assert (view.block, view.targets) == (True, 1)
+        view.label = "inside"
+        raise ZeroDivisionError
+    assert (view.block, view.targets, view.label) == (False, [0, 1], None)
+
+
+def test_temp_flags_need_nobody_to_keep_them(view):
+    """VW-03"""
+    context = view.temp_flags(label="kept")
+    context.__enter__()
+    assert view.label == "kept"
+    context.__exit__(None, None, None)
+    assert view.label is None
+
+
+@pytest.mark.parametrize(
+    ("targets", "text"),
+    [([0, 1], "<DirectView [0, 1]>"), (0, "<DirectView 0>"), ("all", "<DirectView all>")],
+)
+def test_repr(targets, text):
+    """VW-04"""
+    assert repr(DirectView(FakeClient(), targets)) == text
+
+
+def test_repr_of_many_targets_is_cut():
+    """VW-04"""
+    assert repr(DirectView(FakeClient(), list(range(20)))) == "<DirectView [0, 1, 2, 3,...]>"
+
+
+def test_len(view):
+    """VW-05"""
+    assert len(view) == 2
+    assert len(DirectView(FakeClient(), 3)) == 1
+
+
+def test_a_view_must_say_how_it_applies_and_maps():
+    with pytest.raises(TypeError, match="abstract"):
+        View(FakeClient())
+
+
+def test_map_sync_and_map_async_take_no_block(view):
+    """MAP-03"""
+    with pytest.raises(TypeError, match="map_sync doesn't take a `block` keyword argument."):
+        view.map_sync(abs, [1], block=False)
+    with pytest.raises(TypeError, match="map_async doesn't take a `block` keyword argument."):
+        view.map_async(abs, [1], block=True)
+
+
+def test_outstanding_is_of_this_view(view):
+    """VW-14"""
+    view.history += ["a:0", "a:1"]
+    assert view.outstanding == {"a:1"}
+    assert view.results is view.client.results
+    view.wait()
+    view.abort()
+    assert view.client.asked == [("wait", ({"a:1"}, None), {}), ("abort", ({"a:1"},), {})]
+
+
+def test_get_result_counts_in_the_history_of_the_view(view):
+    """VW-15"""
+    view.history += ["a:0", "a:1"]
+    view.get_result()
+    view.get_result(0)
+    view.get_result(["b:7", -1], block=True, owner=True)
+    assert view.client.asked == [
+        ("get_result", ("a:1",), {"block": False, "owner": False}),
+        ("get_result", ("a:0",), {"block": False, "owner": False}),
+        ("get_result", (["b:7", "a:1"],), {"block": True, "owner": True}),
+    ]
+    with pytest.raises(IndexError):
+        view.get_result(5)
+
+
+def test_what_is_asked_of_the_client_is_about_the_own_targets(view):
+    """VW-17"""
+    view.queue_status(verbose=True)
+    view.purge_results()
+    view.purge_results("a:1")
+    view.shutdown(restart=True)
+    view.shutdown(targets=1, block=True)
+    assert view.client.asked == [
+        ("queue_status", ([0, 1],), {"verbose": True}),
+        ("purge_results", (), {"jobs": (), "targets": [0, 1]}),
+        ("purge_results", (), {"jobs": "a:1", "targets": None}),
+        ("shutdown", ([0, 1],), {"restart": True, "hub": False, "block": False}),
+        ("shutdown", (1,), {"restart": False, "hub": False, "block": True}),
+    ]
+
+
+def test_spin_does_nothing(view):
+    """VW-21"""
+    assert view.spin() is None
+    assert view.client.asked == []
