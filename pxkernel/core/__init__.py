@@ -32,6 +32,7 @@ from .events import (
     ClientLeft,
     EngineJoined,
     EngineLeft,
+    EngineRestarts,
     Event,
     InterruptAsked,
     InterruptSent,
@@ -45,7 +46,7 @@ from .events import (
 
 __all__ = [
     "Aborted", "Acked", "Acknowledge", "Announce", "CellReplied", "ClientJoined", "ClientLeft", "Command", "Core",
-    "Deliver", "EngineJoined", "EngineLeft", "Event", "Fail", "Forget", "InterruptAsked", "InterruptEngine",
-    "InterruptSent", "KernelIdle", "OutputsSettled", "RecallTasks", "RunCell", "RunTasks", "Settle", "Submitted",
+    "Deliver", "EngineJoined", "EngineLeft", "EngineRestarts", "Event", "Fail", "Forget", "InterruptAsked",
+    "InterruptEngine", "InterruptSent", "KernelIdle", "OutputsSettled", "RecallTasks", "RunCell", "RunTasks", "Settle", "Submitted",
     "TasksFinished", "TasksRecalled", "Ticked",
 ]  # fmt: skip

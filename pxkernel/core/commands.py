@@ -81,10 +81,11 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell every client which engines have joined and which have left (engine, reason)."""
+    """Tell every client which engines have joined, which have left (engine, reason), and which are being restarted."""
 
     joined: Sequence[int] = ()
     left: Sequence[tuple[int, str]] = ()
+    restarting: Sequence[int] = ()
 
 
 Command = (

@@ -4,7 +4,8 @@ Rule 1. What clients submit to one engine runs in the order of submission: one q
 task takes. Rule 2. An engine has either tasks or one cell under way, never both, so one piece of user code runs at a
 time. Rule 3. Work waits here and not in sockets: an engine gets one task, and more only while its tasks are short.
 Rule 4. A client that does not read gets no new results, and no engine works for it meanwhile. Rule 5. Every task that
-was accepted ends in exactly one result, whatever dies.
+was accepted ends in exactly one result, whatever dies. Rule 6. A restart is a border in time: what was submitted before
+it fails, sent or not, because it may need what the old kernel knew; what is submitted after it runs on the new kernel.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Core:
             e.ClientLeft: self._client_left,
             e.EngineJoined: self._engine_joined,
             e.EngineLeft: self._engine_left,
+            e.EngineRestarts: self._engine_restarts,
             e.Submitted: self._submitted,
             e.TasksFinished: self._tasks_finished,
             e.TasksRecalled: self._tasks_recalled,
@@ -106,21 +108,35 @@ class Core:
     # -- engines ------------------------------------------------------------------------------------------------------
 
     def _engine_joined(self, event: e.EngineJoined) -> None:
-        self.engines[event.engine] = Engine(event.engine, has_tasks=event.tasks)
-        self._commands.append(c.Announce(joined=(event.engine,)))
+        engine = self.engines.setdefault(event.engine, Engine(event.engine, has_tasks=event.tasks))
+        engine.has_tasks, engine.away = event.tasks, False
+        self._commands.append(c.Announce(joined=(engine.id,)))
+        self._pump(engine)
+
+    def _engine_restarts(self, event: e.EngineRestarts) -> None:
+        engine = self.engines.get(event.engine)
+        if engine is None:
+            return
+        self._empty(engine, event.reason)
+        self.engines[engine.id] = Engine(engine.id, engine.has_tasks, away=True)
+        self._commands.append(c.Announce(restarting=(engine.id,)))
 
     def _engine_left(self, event: e.EngineLeft) -> None:
         engine = self.engines.pop(event.engine, None)
         if engine is None:
             return
+        self._empty(engine, event.reason)
+        self._commands.append(c.Announce(left=((engine.id, event.reason),)))
+
+    def _empty(self, engine: Engine, reason: str) -> None:
+        """End everything that an engine had to do."""
         self._late_interrupts.pop(engine.id, None)
         for task_id, client in engine.unsettled:
             self._commands.append(c.Settle(client, task_id))
         for task_id in [*engine.sent, *engine.waiting()]:
             started = task_id in engine.sent
-            reason = f"engine {engine.id} {event.reason}"
-            self._fail(self.tasks[task_id], "died", reason + ("" if started else " before this task was started"))
-        self._commands.append(c.Announce(left=((engine.id, event.reason),)))
+            text = f"engine {engine.id} {reason}"
+            self._fail(self.tasks[task_id], "died", text + ("" if started else " before this task was started"))
 
     # -- work ---------------------------------------------------------------------------------------------------------
 
@@ -164,7 +180,7 @@ class Core:
 
     @staticmethod
     def _has_room(engine: Engine) -> bool:
-        if engine.interrupting or engine.coming_back:
+        if engine.away or engine.interrupting or engine.coming_back:
             return False
         return len(engine.sent) < engine.window and engine.sent_bytes < WINDOW_BYTES
 

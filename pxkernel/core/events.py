@@ -18,7 +18,10 @@ class ClientLeft:
 
 @dataclass(frozen=True, slots=True)
 class EngineJoined:
-    """An engine is ready. ``tasks`` says whether it has a task channel (a kernel with the extension)."""
+    """An engine is ready, for the first time or after a restart.
+
+    ``tasks`` says whether it has a task channel (a kernel with the extension).
+    """
 
     engine: int
     tasks: bool = True
@@ -27,6 +30,14 @@ class EngineJoined:
 @dataclass(frozen=True, slots=True)
 class EngineLeft:
     """An engine is gone; ``reason`` completes the sentence "engine 3 ..."."""
+
+    engine: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRestarts:
+    """The kernel of an engine is being replaced: EngineJoined or EngineLeft follows; ``reason`` as in EngineLeft."""
 
     engine: int
     reason: str
@@ -115,6 +126,6 @@ class Ticked:
 
 
 Event = (
-    ClientJoined | ClientLeft | EngineJoined | EngineLeft | Submitted | TasksFinished | TasksRecalled | CellReplied
-    | KernelIdle | OutputsSettled | Acked | Aborted | InterruptAsked | InterruptSent | Ticked
+    ClientJoined | ClientLeft | EngineJoined | EngineLeft | EngineRestarts | Submitted | TasksFinished | TasksRecalled
+    | CellReplied | KernelIdle | OutputsSettled | Acked | Aborted | InterruptAsked | InterruptSent | Ticked
 )  # fmt: skip

@@ -90,6 +90,8 @@ class Engine:
     interrupting: int = 0
     #: What was recalled to be sent again; nothing is sent before it is back, so that nothing overtakes it.
     coming_back: set[str] = field(default_factory=set)
+    #: Its kernel is being replaced: what is submitted meanwhile waits for the new one.
+    away: bool = False
 
     def measure(self, seconds: float) -> None:
         # The newest task counts half: one slow task closes the window at once, a few quick ones open it.

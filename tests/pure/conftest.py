@@ -51,7 +51,8 @@ def _check_engine(core, engine):
     for client, parked in engine.parked.items():
         assert parked and not core.clients[client].credit.free
         assert all(core.tasks[task].client == client for task in parked)
-    if not engine.interrupting and not sent:
+    assert not (engine.away and sent), "a kernel that is being replaced has work"
+    if not engine.interrupting and not engine.away and not sent:
         assert not engine.queue, "an engine has nothing to do and work waits for it"
 
 
@@ -177,6 +178,11 @@ class Checked:
 
     def engine_dies(self, engine, reason="died"):
         return self.handle(e.EngineLeft(engine, reason))
+
+    def engine_restarts(self, engine, reason="was restarted"):
+        # The interrupts of the old kernel are not told any more.
+        self.interrupts.pop(engine, None)
+        return self.handle(e.EngineRestarts(engine, reason))
 
     def client_leaves(self, client):
         return self.handle(e.ClientLeft(client))

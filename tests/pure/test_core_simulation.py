@@ -17,6 +17,7 @@ from pxkernel.core import (
     ClientLeft,
     EngineJoined,
     EngineLeft,
+    EngineRestarts,
     InterruptAsked,
     InterruptEngine,
     InterruptSent,
@@ -171,6 +172,18 @@ class Play:
         self.handle(EngineLeft(number, "died"))
         self.join_engine()
 
+    def restart_engine(self):
+        """The new kernel knows nothing of what the old one was sent, and its messages are told apart by the shell."""
+        number = self.rng.choice(sorted(self.engines))
+        old = self.engines[number]
+        self.checked.interrupts.pop(number, None)
+        self.handle(EngineRestarts(number, "was restarted"))
+        self.engines[number] = Engine(number, self.rng)
+        self.engines[number].started = old.started
+        if self.rng.random() < 0.5:
+            self.submit()
+        self.handle(EngineJoined(number))
+
     def lose_client(self):
         client = self.clients.pop(self.rng.randrange(len(self.clients)))
         self.handle(ClientLeft(client))
@@ -179,7 +192,7 @@ class Play:
     def step(self):
         weights = {
             self.submit: 30, self.work: 40, self.hear: 30, self.read: 10, self.take_back: 3, self.interrupt_head: 3,
-            self.tick: 10, self.lose_engine: 0.3, self.lose_client: 0.3,
+            self.tick: 10, self.lose_engine: 0.3, self.restart_engine: 0.3, self.lose_client: 0.3,
         }  # fmt: skip
         self.rng.choices(list(weights), list(weights.values()))[0]()
 
