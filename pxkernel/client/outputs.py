@@ -22,8 +22,11 @@ def interactive() -> bool:
     return threading.current_thread() is threading.main_thread() and get_shell() is not None
 
 
-def _publish(content: dict[str, Any], **options: Any) -> None:
-    """Display the content of a display message; outside IPython, print its text."""
+def publish(content: dict[str, Any], **options: Any) -> None:
+    """Display the ``content`` of a Jupyter display message; outside IPython, print its text.
+
+    ``options`` are those of IPython's display publisher, ``transient`` and ``update``.
+    """
     if (shell := get_shell()) is not None:
         shell.display_pub.publish(data=content["data"], metadata=content.get("metadata", {}), **options)
     elif "text/plain" in content["data"]:
@@ -45,9 +48,9 @@ class Printer:
             self._stream(engine, content["name"], content["text"])
         elif msg_type == "display_data":
             self._label("output", engine)
-            _publish(content)
+            publish(content)
         elif msg_type == "update_display_data":
-            _publish(content, transient=content.get("transient"), update=True)
+            publish(content, transient=content.get("transient"), update=True)
         elif msg_type == "execute_result":
             self._result(engine, content)
         elif msg_type == "clear_output":
@@ -84,7 +87,7 @@ class Printer:
         else:
             # A front end shows the richest form only, so the label needs a line of its own.
             print(label, flush=True)
-        _publish({**content, "data": data})
+        publish({**content, "data": data})
 
     def _end_line(self) -> None:
         """Close an unfinished line, in the stream that it is in."""
