@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from ..protocol import messages as m
 from .asyncresult import AsyncResult
 from .connection import Connection
 from .outputs import get_shell
+from .questions import Answered, Questions
 from .records import Part
 from .view import DirectView
 
@@ -82,13 +83,13 @@ class Client:
         #: What is not finished, or whose output is not complete, by task id.
         self._pending: dict[str, tuple[AsyncResult, Part]] = {}
         self._known: WeakValueDictionary[str, AsyncResult] = WeakValueDictionary()
-        self._answers: dict[int, Future[Any]] = {}
+        self._questions = Questions(lambda message: self._connection.send(message))
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Results: self._on_results,
             m.Outputs: self._on_outputs,
             m.Settled: self._on_settled,
             m.EnginesChanged: self._on_engines,
-            m.Answer: self._on_answer,
+            m.Answer: self._questions.answered,
         }
         self._connection = Connection(file, self._session, self._on_message, self._on_lost)
         welcome = self._connection.open(timeout)
@@ -364,28 +365,39 @@ class Client:
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def ask(self, topic: str, timeout: float = 30.0, **arguments: Any) -> Any:
-        """Ask the controller; ``Cluster`` uses it.
+    def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any:
+        """Ask the controller and wait for its answer.
+
+        Parameters
+        ----------
+        topic, arguments
+            What a handler of the controller expects (``controller.questions``); JSON values.
+        timeout
+            Seconds; None: as long as it takes.
 
         Raises
         ------
+        RemoteError
+            What the controller's handler has raised; it is of that class, too.
         EngineError
-            The controller has ended, or does not know the answer.
+            The controller has ended.
         TimeoutError
             It did not answer within ``timeout`` seconds.
         """
-        self._check()
         self.refuse_io_thread()
-        number = next(self._numbers)
-        answer: Future[Any] = Future()
-        self._answers[number] = answer
-        self._connection.send(m.Ask(number, topic, arguments))
-        try:
-            return answer.result(timeout)
-        except TimeoutError:
-            raise TimeoutError(f"the controller did not answer {topic!r} in {timeout:g} seconds") from None
-        finally:
-            del self._answers[number]
+        answer = self.ask_async(topic, **arguments)
+        if not wait([answer], timeout).done:
+            raise TimeoutError(f"the controller did not answer {topic!r} in {timeout:g} seconds")
+        return answer.result()[0]
+
+    def ask_async(self, topic: str, payloads: Sequence[m.Payload] = (), **arguments: Any) -> Future[Answered]:
+        """Ask the controller; the future of the value and of the payloads that come with it."""
+        self._check()
+        answer = self._questions.ask(topic, arguments, payloads)
+        if self._lost is not None:
+            # It was lost after the check.
+            self._questions.lost(self._lost)
+        return answer
 
     def close(self) -> None:
         """Disconnect; idempotent. The cluster goes on; of what was submitted, what has not started never will."""
@@ -458,15 +470,6 @@ class Client:
                 self._left[engine_id] = reason
             self._changed.notify_all()
 
-    def _on_answer(self, message: m.Answer) -> None:
-        answer = self._answers.get(message.number)
-        if answer is None or answer.done():
-            return
-        if message.error is None:
-            answer.set_result(message.value)
-        else:
-            answer.set_exception(EngineError(message.error))
-
     def _on_lost(self, reason: str) -> None:
         with self._changed:
             self._lost = reason
@@ -475,9 +478,7 @@ class Client:
             self._engines.clear()
             self._changed.notify_all()
         self._fail_pending(reason)
-        for answer in list(self._answers.values()):
-            if not answer.done():
-                answer.set_exception(EngineError(reason))
+        self._questions.lost(reason)
 
     def _fail_pending(self, reason: str) -> None:
         for task in list(self._pending):

@@ -33,6 +33,7 @@ from ..protocol.processes import wait_for_end
 from ..protocol.wire import size
 from .front import Front
 from .launcher import Launcher
+from .questions import LATER, Question, Questions
 from .relay import OUTPUT_TYPES, Outbox, cell_record
 from .roster import Roster
 from .settings import Settings
@@ -84,7 +85,9 @@ class Server:
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         #: What to call, by process, when one ends.
         self._watched: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
-        self._stop_askers: list[tuple[bytes, int]] = []
+        self._questions = Questions()
+        self._questions.add("stop", self._stop_asked)
+        self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
         self._on_message: dict[type, Callable[[bytes, Any], None]] = {
@@ -279,11 +282,13 @@ class Server:
             self._handle(e.Acked(client, message.amount, message.outputs))
 
     def _ask(self, identity: bytes, message: m.Ask) -> None:
-        if message.topic == "stop":
-            self._stop_askers.append((identity, message.number))
-            self.stop()
-        else:
-            self._front.send(identity, m.Answer(message.number, None, f"there is no question {message.topic!r}"))
+        question = Question(message, self._front.client(identity), partial(self._front.send, identity))
+        self._questions.ask(message.topic, message.arguments, question)
+
+    def _stop_asked(self, question: Question) -> Any:
+        self._stop_askers.append(question)
+        self.stop()
+        return LATER
 
     # -- engines ------------------------------------------------------------------------------------------------------
 
@@ -438,8 +443,8 @@ class Server:
     def _finish(self) -> None:
         for client in list(self._clients):
             self._flush(client)
-        for identity, number in self._stop_askers:
-            self._front.send(identity, m.Answer(number, None, None))
+        for question in self._stop_askers:
+            question.answer()
         for identity in self._clients.values():
             self._front.send(identity, m.Refused("the cluster was stopped"))
         self._stopped = True

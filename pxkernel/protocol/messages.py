@@ -88,15 +88,17 @@ class Ask:
     number: int
     topic: str
     arguments: dict[str, Any]
+    payloads: tuple[Payload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to Ask ``number``; ``error`` is None or says why there is no value."""
+    """The answer to Ask ``number``; ``error`` is None or {ename, evalue, mro} of the exception that there is instead."""
 
     number: int
     value: Any
-    error: str | None
+    error: dict[str, Any] | None
+    payloads: tuple[Payload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
