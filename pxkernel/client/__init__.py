@@ -5,6 +5,7 @@
 - ``viewbase``    View: flags, apply, map and waiting, as all views have them
 - ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
 - ``asyncresult`` AsyncResult: the future of a call on several engines
+- ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply
 - ``outputs``     showing what engines print and display, labelled with the engine
 """

@@ -20,6 +20,7 @@ from ..protocol.pack import unpack
 from ..protocol.wire import raw
 from .outputs import Printer, interactive
 from .records import ExecuteReply, Metadata, Part
+from .tracking import SendTracker
 
 if TYPE_CHECKING:
     from .client import Client
@@ -52,6 +53,8 @@ class AsyncResult(Future[Any]):
         #: How many parts have had their result shown.
         self._results_shown = 0
         self._printer = Printer()
+        #: Tells when what was sent without a copy has left; None if it was copied.
+        self._tracker: SendTracker | None = None
         self._listeners: list[SimpleQueue[None]] = []
         self._lock = threading.Lock()
         self._value: Any = None
@@ -135,6 +138,28 @@ class AsyncResult(Future[Any]):
     def wait_for_output(self, timeout: float | None = OUTPUT_TIMEOUT) -> bool:
         """Wait until all output has come as well, at most ``timeout`` seconds; whether it has."""
         return self._listen(timeout, lambda: self.done() and all(part.settled for part in self._parts))
+
+    @property
+    def sent(self) -> bool:
+        """Whether the arrays of the call may be changed: at once, unless it was made with ``track`` (features AR-36)."""
+        return self._tracker is None or self._tracker.done
+
+    def wait_for_send(self, timeout: float | None = None) -> None:
+        """Wait until ``sent``, at most ``timeout`` seconds (None or negative: as long as it takes).
+
+        Raises
+        ------
+        TimeoutError
+            It is not sent in time.
+        """
+        if self._tracker is None:
+            return
+        self._client.refuse_io_thread()
+        if not self._tracker.wait(timeout):
+            raise TimeoutError("Still waiting to be sent")
+
+    #: The name in seed 004.
+    wait_on_send = wait_for_send
 
     def _listen(self, timeout: float | None, finished: Callable[[], bool], show: bool = False) -> bool:
         """Wait for ``finished``, which can change with every message; show output as it comes."""

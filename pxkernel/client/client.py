@@ -22,6 +22,7 @@ from .connection import Connection
 from .outputs import get_shell
 from .questions import Answered, Questions
 from .records import Part
+from .tracking import SendTracker
 from .view import DirectView
 
 if TYPE_CHECKING:
@@ -242,6 +243,7 @@ class Client:
         code: str = "",
         sizes: Sequence[int] | None = None,
         label: str | None = None,
+        track: bool = False,
     ) -> Any:
         """Send calls to engines; the views use it.
 
@@ -257,6 +259,8 @@ class Client:
             What errors are labelled with, "apply" or "execute".
         sizes
             Items in each call, for maps.
+        track
+            Whether the result tells when the payloads have been sent.
         """
         self._check()
         now = time.time()
@@ -279,7 +283,8 @@ class Client:
             self._known[part.msg_id] = result
             self.history.append(part.msg_id)
         if parts:
-            self._connection.send(m.Submit(message_calls, tuple(payload for payload, _ in calls)))
+            tracker = result._tracker = SendTracker() if track else None
+            self._connection.send(m.Submit(message_calls, tuple(payload for payload, _ in calls)), tracker)
             if self._lost is not None:
                 # It was lost after the check above, and what was registered since has not been told.
                 self._fail_pending(self._lost)

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -21,6 +21,7 @@ from ..protocol.clusterfile import ClusterFile
 from ..protocol.credit import LIMIT, Credit
 from ..protocol.messages import Ack, Hello, Leave, Message, Outputs, Refused, Results, Submit, Welcome
 from ..protocol.wire import Codec, size
+from .tracking import SendTracker
 
 #: A message carries at most so many calls.
 BATCH = 256
@@ -53,9 +54,9 @@ class Connection:
         self._on_message = on_message
         self._on_lost = on_lost
         self._codec = Codec(bytes.fromhex(cluster.key))
-        self._outgoing: deque[Message] = deque()
+        self._outgoing: deque[tuple[Message, SendTracker | None]] = deque()
         #: Submissions without credit.
-        self._held: deque[Submit] = deque()
+        self._held: deque[tuple[Submit, SendTracker | None]] = deque()
         self._credit = Credit()
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
         self._unacknowledged = {False: 0, True: 0}
@@ -104,11 +105,14 @@ class Connection:
         self._thread.start()
         return answer
 
-    def send(self, message: Message) -> None:
-        """Send a message; submissions wait here while the controller has no room for them."""
+    def send(self, message: Message, tracker: SendTracker | None = None) -> None:
+        """Send a message; submissions wait here while the controller has no room for them.
+
+        With a ``tracker`` large frames are sent without a copy, and it tells when they have left.
+        """
         if os.getpid() != self._pid:
             raise RuntimeError("a Client cannot be used in a forked process: make a new one there")
-        self._outgoing.append(message)
+        self._outgoing.append((message, tracker))
         if not self._woken:
             self._woken = True
             self._wake()
@@ -162,9 +166,9 @@ class Connection:
 
     def _send_all(self) -> None:
         while self._outgoing:
-            message = self._outgoing.popleft()
+            message, tracker = self._outgoing.popleft()
             if isinstance(message, Submit):
-                self._held.append(message)
+                self._held.append((message, tracker))
             else:
                 self._submit_held()
                 self._send(message)
@@ -174,16 +178,27 @@ class Connection:
         while self._held and self._credit.free:
             calls: list[list[Any]] = []
             payloads: list[Any] = []
+            trackers: list[SendTracker] = []
             while self._held and self._credit.free and len(calls) < BATCH:
-                message = self._held.popleft()
+                message, tracker = self._held.popleft()
+                if tracker is not None:
+                    trackers.append(tracker)
                 self._credit.take(sum(map(size, message.payloads)))
                 calls += message.calls
                 payloads += message.payloads
-            self._send(Submit(calls, tuple(payloads)))
+            self._send(Submit(calls, tuple(payloads)), trackers)
 
-    def _send(self, message: Message) -> None:
+    def _send(self, message: Message, trackers: Sequence[SendTracker] = ()) -> None:
+        tracker = None
         if not self._lost:
-            self._socket.send_multipart(self._codec.encode(message), copy=False)
+            frames = self._codec.encode(message)
+            if trackers:
+                # Of a message in several parts pyzmq itself would track the last part only.
+                frames = [zmq.Frame(frame, track=True) for frame in frames]
+                tracker = zmq.MessageTracker(*frames)
+            self._socket.send_multipart(frames, copy=False)
+        for waiting in trackers:
+            waiting.hand_over(tracker)
 
     def _receive_all(self) -> None:
         while True:
@@ -227,6 +242,9 @@ class Connection:
         self._monitor.close(linger=0)
         self._socket.close()
         self._context.term()
+        for _, tracker in (*self._outgoing, *self._held):
+            if tracker is not None:
+                tracker.hand_over()
 
 
 def _close(*descriptors: int) -> None:

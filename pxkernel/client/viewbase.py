@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from ..protocol.pack import detached
 from .asyncresult import AsyncMapResult, AsyncResult
 from .records import Part
 
@@ -128,15 +129,22 @@ class View(ABC):
         calls: Sequence[tuple[Sequence[Any], Sequence[int]]],
         make: Callable[[Client, list[Part]], Any],
         block: bool | None,
+        *,
+        track: bool | None = None,
+        label: str | None = None,
         **options: Any,
     ) -> Any:
-        """Submit calls with this view's flags and, if it blocks, wait for the result; the options are the client's."""
+        """Submit calls and, if the view blocks, wait for the result; None means the view's flag.
+
+        The options are those of ``Client.submit``.
+        """
         blocking = self.block if block is None else block
-        if not blocking:
+        tracked = self.track if track is None else track
+        if not blocking and not tracked:
             # The caller may write to its arrays before they are on the way.
-            calls = [([payload[0], *map(bytes, payload[1:])], engines) for payload, engines in calls]
-        options.setdefault("label", self.label)
-        result = self.client.submit(kind, calls, make, **options)
+            calls = [(detached(payload), engines) for payload, engines in calls]
+        options["label"] = self.label if label is None else label
+        result = self.client.submit(kind, calls, make, track=tracked, **options)
         self.history += result.msg_ids
         return self.get_blocking(result) if blocking else result
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import class_names
-from ..protocol.pack import missing_name_hint, pack_result, unpack
+from ..protocol.pack import detached, missing_name_hint, pack_result, unpack
 from ..protocol.wire import raw
 from . import namespace
 from .interrupts import InterruptGate
@@ -59,7 +59,7 @@ class Runner:
                     return self._awaited(record, value)
                 if failures:
                     record["failures"] = failures
-                frames = pack_result(value)
+                frames = self._pack(value)
             finally:
                 self._gate.close()
         except BaseException as error:
@@ -70,6 +70,11 @@ class Runner:
 
     def _unpack(self, payload: Sequence[Any]) -> Any:
         return unpack(list(map(raw, payload)), namespace=self._shell.user_ns, travelled=namespace.travelled)
+
+    @staticmethod
+    def _pack(value: Any) -> list[Any]:
+        # The next task may change the very arrays that this one has returned, before they are on the way.
+        return detached(pack_result(value))
 
     def _apply(self, payload: Sequence[Any]) -> tuple[Any, None]:
         function, args, kwargs = self._unpack(payload)
@@ -103,7 +108,7 @@ class Runner:
             value, leaving = await task
             if leaving is not None:
                 raise leaving
-            frames = pack_result(value)
+            frames = self._pack(value)
         except BaseException as error:
             if interrupts and isinstance(error, asyncio.CancelledError):
                 error = KeyboardInterrupt().with_traceback(error.__traceback__)

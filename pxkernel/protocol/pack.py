@@ -20,7 +20,7 @@ from typing import Any
 from pxkernel.protocol import travel
 from pxkernel.protocol.arrive import Travelled, load_for, missing_name_hint
 
-__all__ = ["Frame", "Travelled", "missing_name_hint", "pack", "pack_call", "pack_result", "unpack"]
+__all__ = ["Frame", "Travelled", "detached", "missing_name_hint", "pack", "pack_call", "pack_result", "unpack"]
 
 Frame = bytes | bytearray | memoryview
 
@@ -57,6 +57,11 @@ def _is_plain(obj: Any) -> bool:
     if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
         return obj.flags.writeable and obj.flags.forc and obj.dtype.isbuiltin == 1 and not obj.dtype.hasobject
     return kind in _PLAIN
+
+
+def detached(frames: Sequence[Frame]) -> list[Frame]:
+    """The frames with their buffers copied: what becomes of the objects they were made from does not reach them."""
+    return [frames[0], *map(bytes, frames[1:])]
 
 
 def unpack(
