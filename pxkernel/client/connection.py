@@ -20,6 +20,7 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.credit import LIMIT, Credit
 from ..protocol.messages import Ack, Hello, Leave, Message, Outputs, Refused, Results, Submit, Welcome
+from ..protocol.sockets import COPIED, receive, send
 from ..protocol.wire import Codec, size
 from .tracking import SendTracker
 
@@ -84,12 +85,12 @@ class Connection:
         self._socket.linger = 1000
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._socket.connect(self._cluster.address)
-        self._socket.send_multipart(self._codec.encode(Hello("client", self._session, os.getpid(), None, {})))
+        send(self._socket, self._codec.encode(Hello("client", self._session, os.getpid(), None, {})))
         end = time.monotonic() + timeout
         # It may end just now: then nobody will answer.
         while not (came := self._socket.poll(100)) and time.monotonic() < end and self._cluster.alive():
             pass
-        answer = self._codec.decode(self._socket.recv_multipart()) if came else None
+        answer = self._codec.decode(receive(self._socket)) if came else None
         if not isinstance(answer, Welcome):
             self._destroy()
             if answer is None and not self._cluster.alive():
@@ -194,16 +195,16 @@ class Connection:
             frames = self._codec.encode(message)
             if trackers:
                 # Of a message in several parts pyzmq itself would track the last part only.
-                frames = [zmq.Frame(frame, track=True) for frame in frames]
-                tracker = zmq.MessageTracker(*frames)
-            self._socket.send_multipart(frames, copy=False)
+                frames = [frame if len(frame) < COPIED else zmq.Frame(frame, track=True) for frame in frames]
+                tracker = zmq.MessageTracker(*(frame for frame in frames if isinstance(frame, zmq.Frame)))
+            send(self._socket, frames)
         for waiting in trackers:
             waiting.hand_over(tracker)
 
     def _receive_all(self) -> None:
         while True:
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = receive(self._socket)
             except zmq.Again:
                 return
             try:

@@ -12,6 +12,7 @@ import zmq
 
 from ..errors import ProtocolError
 from ..protocol.messages import Message
+from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec
 
 
@@ -44,7 +45,7 @@ class Front:
         """What has arrived, at most ``limit`` messages, with the identity of the sender. What is not signed is dropped."""
         for _ in range(limit):
             try:
-                identity, *frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                identity, *frames = receive(self.socket)
             except zmq.Again:
                 return
             try:
@@ -52,12 +53,12 @@ class Front:
             except ProtocolError as error:
                 print(f"dropped: {error}", file=sys.stderr, flush=True)
                 continue
-            yield identity.bytes, message
+            yield identity, message
 
     def send(self, identity: bytes, message: Message) -> bool:
         """Send a message; whether there is still somebody behind ``identity``."""
         try:
-            self.socket.send_multipart([identity, *self._codec.encode(message)], copy=False)
+            send(self.socket, [identity, *self._codec.encode(message)])
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise

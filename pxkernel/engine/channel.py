@@ -27,6 +27,7 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import Finished, Hello, Leave, Recall, Recalled, Refused, Release, Run, Welcome
+from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec
 from . import lifeline
 from .interrupts import InterruptGate
@@ -118,7 +119,7 @@ class TaskChannel:
         if not self._socket.poll(int(WELCOME_TIMEOUT * 1000)):
             self._close()
             raise ClusterError(f"the controller of {self._cluster.path} did not answer in {WELCOME_TIMEOUT:.0f} s")
-        answer = self._codec.decode(self._socket.recv_multipart())
+        answer = self._codec.decode(receive(self._socket))
         if not isinstance(answer, Welcome):
             self._close()
             raise ClusterError(f"the cluster does not take this kernel: {getattr(answer, 'reason', answer)}")
@@ -182,12 +183,12 @@ class TaskChannel:
     # -- serving ------------------------------------------------------------------------------------------------------
 
     def _send(self, message: Any) -> None:
-        self._socket.send_multipart(self._codec.encode(message), copy=False)
+        send(self._socket, self._codec.encode(message))
 
     def _read_all(self) -> None:
         while self.active:
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frames = receive(self._socket)
             except zmq.Again:
                 return
             try:

@@ -1,7 +1,7 @@
-"""A message as zmq frames: ``[signature, header, payload frames ...]``.
+"""A message as zmq frames: ``[signature and header, payload frames ...]``.
 
-The signature is an HMAC-SHA256 over the header, which has the length of every frame, and over the first frame of every
-payload. What lies in the buffers behind it (the bytes of arrays and of long strings) is data of a known length, is
+The signature (keyed BLAKE2b, 32 bytes) covers the header, which has the length of every frame, and the first frame of
+every payload. What lies in the buffers behind it (the bytes of arrays and of long strings) is data of a known length, is
 interpreted by nobody, and is not hashed, as in Jupyter's own messages. A Codec belongs to one cluster: it holds its key.
 """
 
@@ -11,6 +11,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import fields
+from hashlib import blake2b
 from typing import Any, get_args
 
 from ..errors import ProtocolError
@@ -22,6 +23,11 @@ _HEADER: dict[type, list[str]] = {
     cls: [field.name for field in fields(cls) if field.name != "payloads"] for cls in _TYPES.values()
 }
 _CARRIES = {cls for cls in _TYPES.values() if any(field.name == "payloads" for field in fields(cls))}
+#: Bytes of a signature.
+SIGNATURE = 32
+# Made once: `json.dumps` with separators of its own makes an encoder for every call.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+_from_json = json.JSONDecoder().decode
 
 
 def size(frames: Sequence[Any]) -> int:
@@ -40,21 +46,20 @@ class Codec:
     Parameters
     ----------
     key
-        The cluster's secret, from its cluster file.
+        The cluster's secret, from its cluster file: at most 64 bytes.
     """
 
     def __init__(self, key: bytes):
-        self._key = key
+        self._keyed = blake2b(key=key, digest_size=SIGNATURE)
 
-    def _sign(self, parts: Sequence[Any]) -> bytes:
-        # Their lengths too: otherwise bytes could be moved from the end of one part to the beginning of the next.
-        lengths = list(map(len, parts))
-        start = repr(lengths).encode()
-        if sum(lengths) < 65536:
-            return hmac.digest(self._key, b"".join([start, *parts]), "sha256")
-        mac = hmac.new(self._key, start, "sha256")
-        for part in parts:
-            mac.update(part)
+    def _sign(self, header: bytes, payloads: Sequence[Sequence[Any]]) -> bytes:
+        # No byte can be moved from one part to the next: the header gives the lengths of the others, and no beginning of
+        # a JSON list is one, nor is a list with anything behind it.
+        mac = self._keyed.copy()
+        mac.update(header)
+        for payload in payloads:
+            if payload:
+                mac.update(raw(payload[0]))
         return mac.digest()
 
     def encode(self, message: Message) -> list[Any]:
@@ -62,12 +67,11 @@ class Codec:
         cls = type(message)
         values = [getattr(message, name) for name in _HEADER[cls]]
         if cls not in _CARRIES:
-            header = json.dumps([cls.__name__, values], separators=(",", ":")).encode()
-            return [self._sign([header]), header]
+            header = _to_json([cls.__name__, values]).encode()
+            return [self._sign(header, ()) + header]
         payloads = message.payloads  # type: ignore[union-attr]
-        header = json.dumps([cls.__name__, values, [list(map(len, p)) for p in payloads]], separators=(",", ":")).encode()
-        signature = self._sign([header, *(raw(payload[0]) for payload in payloads if payload)])
-        return [signature, header, *(frame for payload in payloads for frame in payload)]
+        header = _to_json([cls.__name__, values, [list(map(len, payload)) for payload in payloads]]).encode()
+        return [self._sign(header, payloads) + header, *(frame for payload in payloads for frame in payload)]
 
     def decode(self, frames: Sequence[Any]) -> Message:
         """The message in ``frames``.
@@ -77,31 +81,30 @@ class Codec:
         ProtocolError
             The signature is wrong, or the frames are no message.
         """
-        if len(frames) < 2:
-            raise ProtocolError(f"a message has at least two frames, this one has {len(frames)}")
-        signature, header = bytes(raw(frames[0])), bytes(raw(frames[1]))
-        payloads, counted = self._payloads(header, frames)
-        signed = [header, *(raw(payload[0]) for payload in payloads if payload)]
-        if not hmac.compare_digest(signature, self._sign(signed)):
+        if not frames:
+            raise ProtocolError("a message has at least one frame, this one has none")
+        signed = bytes(raw(frames[0]))
+        signature, header = signed[:SIGNATURE], signed[SIGNATURE:]
+        payloads, parsed = self._payloads(header, frames)
+        if not hmac.compare_digest(signature, self._sign(header, payloads)):
             raise ProtocolError("a message with a wrong signature was dropped")
         try:
-            name, values = counted[0], counted[1]
-            cls = _TYPES[name]
+            cls = _TYPES[parsed[0]]
             if cls in _CARRIES:
-                return cls(*values, payloads=tuple(payloads))
-            return cls(*values)
+                return cls(*parsed[1], payloads=tuple(payloads))
+            return cls(*parsed[1])
         except (KeyError, TypeError, IndexError) as error:
             raise ProtocolError(f"a message that is none: {error!r}") from None
 
     @staticmethod
-    def _payloads(header: bytes, frames: Sequence[Any]) -> tuple[list[list[Any]], list[Any]]:
+    def _payloads(header: bytes, frames: Sequence[Any]) -> tuple[list[Sequence[Any]], list[Any]]:
         # The lengths are read before the signature is checked, since they say which frames it covers; whoever lies about
         # them signs other frames.
         try:
-            parsed = json.loads(header)
-            payloads, position = [], 2
-            for lengths in parsed[2] if len(parsed) > 2 else []:
-                payload = list(frames[position : position + len(lengths)])
+            parsed = _from_json(header.decode())
+            payloads, position = [], 1
+            for lengths in parsed[2] if len(parsed) > 2 else ():
+                payload = frames[position : position + len(lengths)]
                 if list(map(len, payload)) != lengths:
                     raise ValueError("a frame is not as long as announced")
                 payloads.append(payload)

@@ -10,7 +10,7 @@ import pytest
 
 from pxkernel.errors import ProtocolError
 from pxkernel.protocol import messages as m
-from pxkernel.protocol.wire import Codec, raw, size
+from pxkernel.protocol.wire import SIGNATURE, Codec, raw, size
 
 KEY = bytes(range(32))
 PAYLOADS = ([b"pickle"], [b"pickle", b"buffer", b""], [b""])
@@ -71,7 +71,7 @@ def rejected(codec, frames):
 
 def signed(codec, header, *frames):
     """What somebody with the key could send, whatever the header says."""
-    return [codec._sign([header, *frames]), header, *frames]
+    return [codec._sign(header, [[frame] for frame in frames]) + header, *frames]
 
 
 # ---- there and back
@@ -105,7 +105,7 @@ def test_a_message_comes_back_from_zmq_frames(codec, message):
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=name)
 def test_the_header_is_json(codec, message):
-    assert json.loads(codec.encode(message)[1])[0] == name(message)
+    assert json.loads(codec.encode(message)[0][SIGNATURE:])[0] == name(message)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_header_is_json(codec, message):
 )
 def test_buffers_travel_as_they_are(codec, buffer):
     frames = codec.encode(m.Run([["t", "apply", {}]], ([b"pickle", buffer],)))
-    assert frames[3] is buffer
+    assert frames[2] is buffer
     (payload,) = codec.decode(frames).payloads
     assert bytes(payload[1]) == bytes(buffer)
 
@@ -159,8 +159,19 @@ def test_a_wrong_key(codec, message):
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=name)
 def test_a_changed_header(codec, message):
-    signature, header, *frames = codec.encode(message)
-    rejected(codec, [signature, header.replace(b'["', b'[ "', 1), *frames])
+    first, *frames = codec.encode(message)
+    rejected(codec, [first[:SIGNATURE] + first[SIGNATURE:].replace(b'["', b'[ "', 1), *frames])
+    rejected(codec, [first + b" ", *frames])
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=name)
+def test_bytes_that_moved_from_the_header_to_a_pickle(codec, message):
+    first, *frames = codec.encode(type(message)(*(getattr(message, f.name) for f in fields(message))))
+    if frames:
+        rejected(codec, [first[:-1], first[-1:] + bytes(frames[0]), *frames[1:]])
+        rejected(codec, [first + bytes(frames[0])[:1], bytes(frames[0])[1:], *frames[1:]])
+    else:
+        rejected(codec, [first[:-1], first[-1:]])
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=name)
@@ -180,29 +191,29 @@ def test_an_extra_frame(codec, message):
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_a_changed_pickle(codec, size):
     frames = codec.encode(m.Run([["t", "", {}]], ([b"a" * size, b"buffer"],)))
-    frames[2] = b"a" * (size - 1) + b"b"
+    frames[1] = b"a" * (size - 1) + b"b"
     rejected(codec, frames)
 
 
 @pytest.mark.parametrize("size", [1, 100_000])
 def test_bytes_that_moved_from_one_pickle_to_the_next(codec, size):
     frames = codec.encode(m.Run([["t", "", {}], ["u", "", {}]], ([b"a" * size], [b"b" * size])))
-    frames[2:] = [b"a" * size + b"b", b"b" * (size - 1)]
+    frames[1:] = [b"a" * size + b"b", b"b" * (size - 1)]
     rejected(codec, frames)
 
 
 def test_pickles_that_changed_places(codec):
     frames = codec.encode(m.Run([["t", "", {}], ["u", "", {}]], ([b"a"], [b"b"])))
-    rejected(codec, [*frames[:2], *reversed(frames[2:])])
+    rejected(codec, [frames[0], *reversed(frames[1:])])
 
 
 def test_buffers_are_not_signed(codec):
     """Documented: they are raw data that nobody interprets."""
     frames = codec.encode(m.Run([["t", "", {}]], ([b"pickle", b"buffer"],)))
-    assert listed(codec.decode([*frames[:3], b"BUFFER"]).payloads) == [[b"pickle", b"BUFFER"]]
+    assert listed(codec.decode([*frames[:2], b"BUFFER"]).payloads) == [[b"pickle", b"BUFFER"]]
 
 
-@pytest.mark.parametrize("frames", [[], [b""], [b"", b""], [b"x" * 32, b"null"], [b"", b"[]", b""]], ids=repr)
+@pytest.mark.parametrize("frames", [[], [b""], [b"", b""], [b"x" * 32 + b"null"], [b"x" * 32, b"[]", b""]], ids=repr)
 def test_frames_that_are_none(codec, frames):
     rejected(codec, frames)
 
@@ -219,7 +230,7 @@ NO_HEADERS = [
 
 @pytest.mark.parametrize("header", NO_HEADERS, ids=lambda header: repr(header[:40]))
 def test_headers_that_are_none(codec, header):
-    rejected(codec, [b"unsigned", header])
+    rejected(codec, [b"unsigned".ljust(SIGNATURE) + header])
     rejected(codec, signed(codec, header))
 
 
@@ -238,7 +249,7 @@ def test_a_buffer_of_another_length_is_refused(codec, change):
     """What follows a long string in a pickle is code: nobody may append to it."""
     frames = codec.encode(m.Run([["t", "", {}]], ([b"pickle", b"buffer"],)))
     with pytest.raises(ProtocolError):
-        codec.decode([*frames[:3], change(frames[3])])
+        codec.decode([*frames[:2], change(frames[2])])
 
 
 def _damage(frames, rng):
@@ -257,10 +268,9 @@ def _damage(frames, rng):
         case 2:
             frames.insert(rng.randrange(len(frames) + 1), rng.randbytes(rng.randrange(40)))
         case 3:
-            frames[rng.randrange(2)] = rng.randbytes(rng.randrange(80))
+            frames[0] = rng.randbytes(rng.randrange(80))
         case 4:
-            index = rng.randrange(2)
-            frames[index] = frames[index][: rng.randrange(len(frames[index]))]
+            frames[0] = frames[0][: rng.randrange(len(frames[0]))]
     return frames
 
 
