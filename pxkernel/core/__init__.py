@@ -34,6 +34,7 @@ from .events import (
     EngineLeft,
     EngineRestarts,
     Event,
+    Fetched,
     InterruptAsked,
     InterruptSent,
     KernelIdle,
@@ -46,7 +47,7 @@ from .events import (
 
 __all__ = [
     "Aborted", "Acked", "Acknowledge", "Announce", "CellReplied", "ClientJoined", "ClientLeft", "Command", "Core",
-    "Deliver", "EngineJoined", "EngineLeft", "EngineRestarts", "Event", "Fail", "Forget", "InterruptAsked",
-    "InterruptEngine", "InterruptSent", "KernelIdle", "OutputsSettled", "RecallTasks", "RunCell", "RunTasks", "Settle", "Submitted",
-    "TasksFinished", "TasksRecalled", "Ticked",
+    "Deliver", "EngineJoined", "EngineLeft", "EngineRestarts", "Event", "Fail", "Fetched", "Forget", "InterruptAsked",
+    "InterruptEngine", "InterruptSent", "KernelIdle", "OutputsSettled", "RecallTasks", "RunCell", "RunTasks", "Settle",
+    "Submitted", "TasksFinished", "TasksRecalled", "Ticked",
 ]  # fmt: skip

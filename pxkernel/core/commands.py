@@ -74,7 +74,7 @@ class Acknowledge:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Drop payload and result of this task: nobody will ask for it."""
+    """The client of this task has left: its result, if there is one, is not delivered, and will not be."""
 
     task: str
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from . import commands as c
 from . import events as e
-from .tables import WINDOW_BYTES, Call, Client, Engine, State, Task
+from .tables import NOWHERE, WINDOW_BYTES, Call, Client, Engine, State, Task
 
 #: After an interrupt a stock kernel may never reply: idle and so many seconds without a reply end a cell.
 REPLY_GRACE = 1.0
@@ -42,6 +42,7 @@ class Core:
             e.EngineLeft: self._engine_left,
             e.EngineRestarts: self._engine_restarts,
             e.Submitted: self._submitted,
+            e.Fetched: self._fetched,
             e.TasksFinished: self._tasks_finished,
             e.TasksRecalled: self._tasks_recalled,
             e.CellReplied: self._cell_replied,
@@ -153,8 +154,16 @@ class Core:
             elif event.kind != "cell" and not engine.has_tasks:
                 self._fail(task, "died", f"engine {engine_id} is no Python kernel with pxkernel.engine: it only runs cells")
             else:
-                engine.queue.append(task_id)
+                (engine.queue.appendleft if event.kind == "control" else engine.queue.append)(task_id)
                 self._pump(engine)
+
+    def _fetched(self, event: e.Fetched) -> None:
+        client = self.clients.get(event.client)
+        if client is not None:
+            # A task that is done already: its result waits for credit like any other.
+            self.tasks[event.read] = task = Task(event.read, client.id, NOWHERE, "fetch", 0, Call(0, 0), left=True)
+            client.tasks[task.id] = None
+            self._done(task, event.size)
 
     def _pump(self, engine: Engine) -> None:
         """Send what the engine may have now; half a window at a time, so that a message carries many short tasks."""
@@ -231,9 +240,7 @@ class Core:
 
     def _kernel_idle(self, event: e.KernelIdle) -> None:
         engine, task = self.engines.get(event.engine), self.tasks.get(event.task)
-        if engine is None or task is None or task.id not in engine.sent or task.kind != "cell":
-            return
-        if task.idle_since is not None:
+        if engine is None or task is None or task.id not in engine.sent or task.kind != "cell" or task.idle_since is not None:
             return
         task.idle_since = self._now
         if task.replied:
@@ -258,6 +265,7 @@ class Core:
 
     def _finish(self, engine: Engine, task: Task, size: int) -> None:
         self._take_out(engine, task)
+        engine.completed += 1
         self._unreplied.discard(task.id)
         self._done(task, size)
 

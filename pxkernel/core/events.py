@@ -45,12 +45,24 @@ class EngineRestarts:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """One call of a client: ``kind`` is "apply", "map", "execute" or "cell"; ``targets`` = (task, engine) pairs."""
+    """One call of a client: ``targets`` = (task, engine) pairs; ``kind`` is "apply", "map", "execute", "cell" or "control".
+
+    What has the kind "control" overtakes what waits.
+    """
 
     client: str
     kind: str
     size: int
     targets: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A client wants a result that is there already; ``read`` names this delivery, ``size`` is that of the result."""
+
+    client: str
+    read: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +138,6 @@ class Ticked:
 
 
 Event = (
-    ClientJoined | ClientLeft | EngineJoined | EngineLeft | EngineRestarts | Submitted | TasksFinished | TasksRecalled
-    | CellReplied | KernelIdle | OutputsSettled | Acked | Aborted | InterruptAsked | InterruptSent | Ticked
+    ClientJoined | ClientLeft | EngineJoined | EngineLeft | EngineRestarts | Submitted | Fetched | TasksFinished
+    | TasksRecalled | CellReplied | KernelIdle | OutputsSettled | Acked | Aborted | InterruptAsked | InterruptSent | Ticked
 )  # fmt: skip

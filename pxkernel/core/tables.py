@@ -13,6 +13,8 @@ SHORT_TASK = 0.003
 #: The most tasks and the most payload bytes that may wait inside an engine.
 WINDOW_TASKS = 64
 WINDOW_BYTES = 4 * 1024 * 1024
+#: The engine of what needs none.
+NOWHERE = -1
 
 
 class State(Enum):
@@ -92,6 +94,8 @@ class Engine:
     coming_back: set[str] = field(default_factory=set)
     #: Its kernel is being replaced: what is submitted meanwhile waits for the new one.
     away: bool = False
+    #: How many tasks it has finished.
+    completed: int = 0
 
     def measure(self, seconds: float) -> None:
         # The newest task counts half: one slow task closes the window at once, a few quick ones open it.

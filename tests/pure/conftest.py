@@ -63,6 +63,8 @@ class Checked:
         self.core = Core()
         self.now = 0.0
         self.accepted = {}
+        #: Deliveries of results that were there already.
+        self.fetched = set()
         self.ended = Counter()
         self.settled = Counter()
         #: Tasks that made no output: their record says so, nothing more is to come.
@@ -77,6 +79,9 @@ class Checked:
         if isinstance(event, e.Submitted):
             self.accepted.update(dict.fromkeys((task for task, _ in event.targets), event.client))
             self.submitted[event.client] += event.size
+        elif isinstance(event, e.Fetched) and event.client in self.core.clients:
+            self.accepted[event.read] = event.client
+            self.fetched.add(event.read)
         elif isinstance(event, e.TasksFinished):
             self.quiet.update(task for task, _, _, output in event.results if not output)
         elif isinstance(event, e.InterruptSent):
@@ -125,7 +130,7 @@ class Checked:
         for client in self.core.clients:
             assert self.acknowledged[client] == self.submitted[client]
         stayed = {task for task, client in self.accepted.items() if client in self.core.clients}
-        assert stayed <= set(self.settled) | self.quiet
+        assert stayed <= set(self.settled) | self.quiet | self.fetched
 
     # -- events -------------------------------------------------------------------------------------------------------
 
@@ -143,6 +148,9 @@ class Checked:
 
     def cell(self, client, engine, *tasks):
         return self.submit(client, engine, *tasks, kind="cell")
+
+    def fetch(self, client, read, size=10):
+        return self.handle(e.Fetched(client, read, size))
 
     def finish(self, engine, *tasks, size=0, seconds=1.0, output=True):
         return self.handle(e.TasksFinished(engine, [(task, size, seconds, output) for task in tasks]))

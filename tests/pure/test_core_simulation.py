@@ -18,6 +18,7 @@ from pxkernel.core import (
     EngineJoined,
     EngineLeft,
     EngineRestarts,
+    Fetched,
     InterruptAsked,
     InterruptEngine,
     InterruptSent,
@@ -147,6 +148,11 @@ class Play:
             if used and self.rng.random() < 0.7:
                 self.handle(Acked(client, self.rng.randint(1, used)))
 
+    def fetch(self):
+        client = self.rng.choice(self.clients)
+        self.count += 1
+        self.handle(Fetched(client, f"{client}:{self.count}", self.rng.choice([0, 100, 40 * 2**20])))
+
     def take_back(self):
         client = self.rng.choice(self.clients)
         own = sorted(self.checked.core.clients[client].tasks)
@@ -191,8 +197,8 @@ class Play:
 
     def step(self):
         weights = {
-            self.submit: 30, self.work: 40, self.hear: 30, self.read: 10, self.take_back: 3, self.interrupt_head: 3,
-            self.tick: 10, self.lose_engine: 0.3, self.restart_engine: 0.3, self.lose_client: 0.3,
+            self.submit: 30, self.fetch: 3, self.work: 40, self.hear: 30, self.read: 10, self.take_back: 3,
+            self.interrupt_head: 3, self.tick: 10, self.lose_engine: 0.3, self.restart_engine: 0.3, self.lose_client: 0.3,
         }  # fmt: skip
         self.rng.choices(list(weights), list(weights.values()))[0]()
 
