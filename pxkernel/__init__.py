@@ -26,12 +26,27 @@ _PUBLIC = {
     "ExecuteReply": "client.records",
     "Metadata": "client.records",
     "NoEnginesRegistered": "errors",
+    "ParallelFunction": "client.remotefunction",
+    "PrePickled": "protocol.serialize",
     "ProtocolError": "errors",
     "PxkernelError": "errors",
+    "Reference": "protocol.standins",
     "RemoteError": "errors",
+    "RemoteFunction": "client.remotefunction",
     "TaskAborted": "errors",
     "TimeoutError": "errors",
     "View": "client.viewbase",
+    "can": "protocol.standins",
+    "can_map": "protocol.standins",
+    "deserialize_object": "protocol.serialize",
+    "interactive": "client.remotefunction",
+    "pack_apply_message": "protocol.serialize",
+    "parallel": "client.remotefunction",
+    "remote": "client.remotefunction",
+    "serialize_object": "protocol.serialize",
+    "uncan": "protocol.standins",
+    "uncan_map": "protocol.standins",
+    "unpack_apply_message": "protocol.serialize",
 }
 
 __all__ = sorted(_PUBLIC)
@@ -40,6 +55,7 @@ if TYPE_CHECKING:
     from .client.asyncresult import AsyncMapResult, AsyncResult
     from .client.client import Client
     from .client.records import ExecuteReply, Metadata
+    from .client.remotefunction import ParallelFunction, RemoteFunction, interactive, parallel, remote
     from .client.view import DirectView
     from .client.viewbase import View
     from .cluster import Cluster
@@ -54,6 +70,14 @@ if TYPE_CHECKING:
         TaskAborted,
         TimeoutError,
     )
+    from .protocol.serialize import (
+        PrePickled,
+        deserialize_object,
+        pack_apply_message,
+        serialize_object,
+        unpack_apply_message,
+    )
+    from .protocol.standins import Reference, can, can_map, uncan, uncan_map
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@
 - ``client``      Client: the engines of a cluster, indexed like a list
 - ``viewbase``    View: flags, apply, map and waiting, as all views have them
 - ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
+- ``remotefunction`` @remote and @parallel: functions that run on engines when they are called
 - ``asyncresult`` AsyncResult: the future of a call on several engines
 - ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply

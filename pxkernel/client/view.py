@@ -11,7 +11,7 @@ from ..protocol import partition
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncMapResult, AsyncResult
 from .records import Part
-from .viewbase import View
+from .viewbase import View, name_of
 
 if TYPE_CHECKING:
     from .client import Client, Targets
@@ -37,14 +37,14 @@ class DirectView(View):
         kwargs: Mapping[str, Any],
         block: bool | None,
         targets: Targets = None,
-        fname: str | None = None,
+        track: bool | None = None,
     ) -> Any:
-        if not callable(f):
-            raise TypeError(f"apply needs a function to call, not {f!r}")
+        name = name_of(f, "apply")
         engines, single = self._resolve(targets)
-        name = fname or getattr(f, "__name__", None) or type(f).__name__
         payload = pack_call(f, tuple(args), dict(kwargs))
-        return self._submit("apply", [(payload, engines)], lambda c, p: AsyncResult(c, p, name, single), block)
+        return self._submit(
+            "apply", [(payload, engines)], lambda c, p: AsyncResult(c, p, name, single), block, track=track
+        )
 
     def _resolve(self, targets: Targets) -> tuple[list[int], bool]:
         engines, single = self.client.resolve(self.targets if targets is None else targets)
@@ -241,8 +241,7 @@ class DirectView(View):
         CompositeError
             With ``block``: one member for every item that failed.
         """
-        if not callable(f):
-            raise TypeError(f"map needs a function to call, not {f!r}")
+        name = name_of(f, "map")
         if not sequences:
             raise TypeError("must have some sequences to map onto!")
         columns = [seq if hasattr(seq, "__getitem__") and not isinstance(seq, Mapping) else list(seq) for seq in sequences]
@@ -253,12 +252,46 @@ class DirectView(View):
             if start < stop:
                 calls.append((pack_call(f, tuple(column[start:stop] for column in columns), {}), [engine]))
                 sizes.append(stop - start)
-        name = getattr(f, "__name__", None) or type(f).__name__
 
         def make(client: Client, parts: list[Part]) -> AsyncMapResult:
             return AsyncMapResult(client, parts, name, return_exceptions=return_exceptions)
 
         return self._submit("map", calls, make, block, sizes=sizes)
+
+    def apply_to_parts(
+        self,
+        f: Callable[..., Any],
+        sequences: Sequence[Any],
+        *,
+        dist: str = "b",
+        return_exceptions: bool = False,
+        **_balancing: Any,
+    ) -> Any:
+        """``f`` once for each target that gets a part of the sequences; ``ParallelFunction`` calls it.
+
+        Returns
+        -------
+        An AsyncMapResult, or with ``block`` the joined results.
+        """
+        name = name_of(f, "parallel")
+        engines, _ = self._resolve(None)
+        columns = [partition.split(sequence, len(engines), dist) for sequence in sequences]
+        calls = [
+            (pack_call(f, parts, {}), [engine])
+            for engine, *parts in zip(engines, *columns, strict=True)
+            if len(parts[0])
+        ]
+
+        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
+            return AsyncMapResult(
+                client,
+                parts,
+                name,
+                join=lambda values: partition.join_results(values, dist),
+                return_exceptions=return_exceptions,
+            )
+
+        return self._submit("apply", calls, make, None)
 
     def activate(self, suffix: str = "") -> None:
         """Make ``%px`` and its relatives use this view (``%px<suffix>`` and so on with a suffix)."""

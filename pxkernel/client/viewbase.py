@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..protocol.pack import detached
+from ..protocol.standins import Reference
 from .asyncresult import AsyncMapResult, AsyncResult
 from .records import Part
+from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
 
 if TYPE_CHECKING:
     from .client import Client, Targets
@@ -34,6 +36,8 @@ class View(ABC):
         The ids of the calls made through this view, in the order of submission.
     """
 
+    #: Whether calls go to one engine of the targets instead of to all.
+    balances: ClassVar[bool] = False
     #: The attributes that ``set_flags`` and ``temp_flags`` take.
     _flags: ClassVar[frozenset[str]] = frozenset({"block", "label", "targets", "track"})
 
@@ -161,6 +165,10 @@ class View(ABC):
     # -- mapping ------------------------------------------------------------------------------------------------------
 
     @abstractmethod
+    def apply_to_parts(self, f: Callable[..., Any], sequences: Sequence[Any], **options: Any) -> Any:
+        """Called by ParallelFunction: ``f`` once for each part of the sequences, which are of one length."""
+
+    @abstractmethod
     def map(self, f: Callable[..., Any], /, *sequences: Any, block: bool | None = None, **options: Any) -> Any:
         """``list(map(f, *sequences))`` on the engines."""
 
@@ -189,6 +197,36 @@ class View(ABC):
     def imap(self, f: Callable[..., Any], /, *sequences: Any, **options: Any) -> Iterator[Any]:
         """Iterate over ``map_async``: the results in order, each block as soon as it is there."""
         return iter(self.map_async(f, *sequences, **options))
+
+    # -- decorators ---------------------------------------------------------------------------------------------------
+
+    def remote(self, block: bool | None = None, **flags: Any) -> Callable[[Callable[..., Any]], RemoteFunction]:
+        """Make a function one that runs on this view's engines (features RF-01; seeds: "Remote function decorators").
+
+        Parameters
+        ----------
+        block
+            Whether calls wait; None: what the view says now.
+        flags
+            Other flags of the view, for these calls only.
+        """
+        return remote(self, self.block if block is None else block, **flags)
+
+    def parallel(
+        self, dist: str = "b", block: bool | None = None, **options: Any
+    ) -> Callable[[Callable[..., Any]], ParallelFunction]:
+        """Make a function of sequences one that gets a part of them on each engine (features RF-03).
+
+        Parameters
+        ----------
+        dist
+            How sequences are split: "b", contiguous blocks, or "r", like cards.
+        block
+            Whether calls wait; None: what the view says now.
+        options
+            ``ordered``, ``chunksize``, ``return_exceptions`` as in ``pxkernel.parallel``, and other flags of the view.
+        """
+        return parallel(self, dist, self.block if block is None else block, **options)
 
     # -- what became of the calls -------------------------------------------------------------------------------------
 
@@ -243,6 +281,19 @@ class View(ABC):
 
     def spin(self) -> None:
         """Nothing: results arrive by themselves (features VW-21)."""
+
+
+def name_of(f: Callable[..., Any], method: str) -> str:
+    """The name of a function, for the result's repr; refuses what ``method`` cannot call.
+
+    Raises
+    ------
+    TypeError
+        It is no callable and no Reference.
+    """
+    if not callable(f) and not isinstance(f, Reference):
+        raise TypeError(f"{method} needs a function to call, not {f!r}")
+    return getattr(f, "__name__", None) or type(f).__name__
 
 
 def _refuse_block(options: Mapping[str, Any], method: str) -> None:

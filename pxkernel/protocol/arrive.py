@@ -84,6 +84,16 @@ def load_for(namespace: dict[str, Any] | None, travelled: Travelled | None, load
         _receiver.namespace, _receiver.travelled = before
 
 
+def receiver() -> tuple[dict[str, Any] | None, Travelled | None]:
+    """What ``load_for`` was given for the unpickling that runs."""
+    return _receiver.namespace, _receiver.travelled
+
+
+def receiver_namespace() -> dict[str, Any]:
+    """The namespace in which functions of the notebook arrive."""
+    return vars(sys.modules["__main__"]) if _receiver.namespace is None else _receiver.namespace
+
+
 def _itself(value: Any) -> Any:
     return value
 
@@ -113,7 +123,7 @@ def _load_code(packed: bytes | types.CodeType) -> types.CodeType:
 
 def _globals(where: dict[str, Any] | tuple[str, bytes | None] | None) -> dict[str, Any]:
     if where is None:
-        where = vars(sys.modules["__main__"]) if _receiver.namespace is None else _receiver.namespace
+        where = receiver_namespace()
     if isinstance(where, dict):
         # Without them a function runs, but numpy's imports from C fail with a KeyError.
         where.setdefault("__builtins__", builtins)

@@ -70,6 +70,18 @@ def join(parts: Sequence[Any], dist: str = "b") -> Any:
     return parts
 
 
+def join_results(results: Sequence[Any], dist: str = "b") -> Any:
+    """What a function returned for each part, joined: as ``join``, but a string is a result and no sequence.
+
+    Where exceptions stand in the place of results, sequences become the elements of one list beside them.
+    """
+    if any(isinstance(result, str) for result in results):
+        return list(results)
+    if any(isinstance(result, BaseException) for result in results):
+        return list(chain.from_iterable(result if isinstance(result, list | tuple) else [result] for result in results))
+    return join(results, dist)
+
+
 def _deal(parts: Sequence[Any]) -> Any:
     return (item for row in zip_longest(*parts, fillvalue=_MISSING) for item in row if item is not _MISSING)
 

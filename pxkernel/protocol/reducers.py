@@ -10,6 +10,8 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
+from pxkernel.protocol.standins import Reference, reduce_reference
+
 
 def _reduce_view(view: memoryview) -> Any:
     if view.format.lstrip("@") not in _FORMATS:
@@ -78,6 +80,7 @@ def _reduce_missing(_: Any) -> Any:
 
 
 REDUCERS: dict[type, Callable[[Any], Any]] = {
+    Reference: reduce_reference,
     memoryview: _reduce_view,
     functools.cached_property: _reduce_cached_property,
     type(dataclasses.MISSING): _reduce_missing,

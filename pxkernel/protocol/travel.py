@@ -35,6 +35,7 @@ import cloudpickle
 from pxkernel.protocol import arrive
 from pxkernel.protocol.arrive import BLOB, MODULE, VALUE, Item
 from pxkernel.protocol.reducers import HOMELESS, REDUCERS, reduce_array
+from pxkernel.protocol.standins import can_map, reduce_canned
 
 DATA_LIMIT = 64 * 1024
 SOURCE_LIMIT = 256 * 1024
@@ -145,6 +146,8 @@ class Pickler(cloudpickle.CloudPickler):
             return NotImplemented if self._has_home(obj) else self.reduce_function(obj)
         if kind is types.CellType:
             return self._reduce_cell(obj)
+        if kind in can_map:
+            return reduce_canned(obj)
         if kind in REDUCERS:
             return REDUCERS[kind](obj)
         if kind in HOMELESS:

@@ -279,6 +279,10 @@ def test_the_version_is_one(pyproject):
 # ---- what is public
 
 
+#: Public names that are neither a class nor a function.
+CONSTANTS = {"can_map", "uncan_map"}
+
+
 def test_public_names_are_sorted():
     assert pxkernel.__all__ == sorted(set(pxkernel.__all__))
 
@@ -286,7 +290,7 @@ def test_public_names_are_sorted():
 @pytest.mark.parametrize("name", pxkernel.__all__)
 def test_a_public_name_can_be_imported(name):
     found = getattr(importlib.import_module("pxkernel"), name)
-    assert found.__name__ == name and found.__doc__
+    assert name in CONSTANTS or (found.__name__ == name and found.__doc__)
 
 
 def test_a_star_import_gives_the_public_names():
