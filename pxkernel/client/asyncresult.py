@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from queue import Empty, SimpleQueue
@@ -19,6 +20,7 @@ from ..protocol import here
 from ..protocol.pack import unpack
 from ..protocol.wire import raw
 from .outputs import Printer, interactive
+from .prompts import answer
 from .records import ExecuteReply, Metadata, Part
 from .tracking import SendTracker
 
@@ -55,6 +57,8 @@ class AsyncResult(Future[Any]):
         self._printer = Printer()
         #: Tells when what was sent without a copy has left; None if it was copied.
         self._tracker: SendTracker | None = None
+        #: Questions of running code that have not been put to the user: (part, content of the input_request).
+        self._prompts: deque[tuple[Part, bytes]] = deque()
         self._listeners: list[SimpleQueue[None]] = []
         self._lock = threading.Lock()
         self._value: Any = None
@@ -87,6 +91,10 @@ class AsyncResult(Future[Any]):
 
     def _add_output(self, part: Part, msg_type: str, payload: Sequence[Any]) -> None:
         self._arrived.append((part, part.add_output(msg_type, payload)))
+        self._notify()
+
+    def _add_prompt(self, part: Part, content: bytes) -> None:
+        self._prompts.append((part, content))
         self._notify()
 
     def _settle_part(self, part: Part, dropped: int) -> None:
@@ -127,6 +135,9 @@ class AsyncResult(Future[Any]):
             The call would wait for the very cell that makes it: an engine that waits for itself.
         """
         self._refuse_to_wait_for_myself()
+        if interactive():
+            # Here questions of the code that runs are answered.
+            return self._listen(timeout, self.done)
         try:
             super().exception(None if timeout is None or timeout < 0 else timeout)
         except CancelledError:
@@ -170,6 +181,7 @@ class AsyncResult(Future[Any]):
             while True:
                 if show:
                     self._show_new()
+                self._answer_prompts()
                 if finished():
                     if show:
                         self._show_new()
@@ -229,6 +241,14 @@ class AsyncResult(Future[Any]):
                 part.dropped_shown = True
                 self._printer.show(part.engine_id, "stream", {"name": "stderr", "text": part.notice})
 
+    def _answer_prompts(self) -> None:
+        """In IPython, put to the user what the code that runs has asked."""
+        while self._prompts and interactive():
+            part, content = self._prompts.popleft()
+            if not part.done:
+                self._printer.end_line()
+                self._client.reply_input(part.msg_id, answer(part.engine_id, content))
+
     # -- the result ---------------------------------------------------------------------------------------------------
 
     def get(self, timeout: float | None = None, return_exceptions: bool = False) -> Any:
@@ -264,8 +284,8 @@ class AsyncResult(Future[Any]):
 
     def result(self, timeout: float | None = None) -> Any:
         """As ``Future.result``: the value, or the exception raised."""
-        self._refuse_to_wait_for_myself()
-        super().result(timeout)
+        self.wait(timeout)
+        super().result(0)
         self._show_rest()
         with self._lock:
             # In the thread that asks, not in the one that receives: unpickling imports modules and runs users' code.
@@ -276,8 +296,8 @@ class AsyncResult(Future[Any]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """As ``Future.exception``."""
-        self._refuse_to_wait_for_myself()
-        return super().exception(timeout)
+        self.wait(timeout)
+        return super().exception(0)
 
     @property
     def r(self) -> Any:

@@ -17,9 +17,10 @@ from weakref import WeakValueDictionary
 from ..errors import EngineError, NoEnginesRegistered, show_remote_errors
 from ..protocol import clusterfile
 from ..protocol import messages as m
+from ..protocol.wire import raw
 from .asyncresult import AsyncResult
 from .connection import Connection
-from .outputs import get_shell
+from .outputs import get_shell, interactive
 from .questions import Answered, Questions
 from .records import Part
 from .tracking import SendTracker
@@ -89,6 +90,7 @@ class Client:
             m.Results: self._on_results,
             m.Outputs: self._on_outputs,
             m.Settled: self._on_settled,
+            m.InputRequest: self._on_input_request,
             m.EnginesChanged: self._on_engines,
             m.Answer: self._questions.answered,
         }
@@ -275,7 +277,7 @@ class Client:
                 part.label = label
                 parts.append(part)
                 targets.append([task, engine])
-            message_calls.append([kind, options or {}, targets])
+            message_calls.append([kind, {**(options or {}), "allow_stdin": interactive()}, targets])
         self._submitted = next(self._numbers)
         result = make(self, parts)
         for part in parts:
@@ -303,6 +305,10 @@ class Client:
         """Interrupt what runs of ``jobs`` (as in ``wait``), which fails with KeyboardInterrupt, and abort the rest."""
         self._check()
         self._connection.send(m.Interrupt(self._ids_of(jobs)))
+
+    def reply_input(self, task: str, content: bytes) -> None:
+        """Answer what the code of ``task`` has asked; ``content`` is that of a Jupyter ``input_reply``."""
+        self._connection.send(m.InputReply(task, ([content],)))
 
     @property
     def outstanding(self) -> set[str]:
@@ -465,6 +471,10 @@ class Client:
                 if part.done:
                     del self._pending[task]
                 result._settle_part(part, dropped)
+
+    def _on_input_request(self, message: m.InputRequest) -> None:
+        if (entry := self._pending.get(message.task)) is not None:
+            entry[0]._add_prompt(entry[1], bytes(raw(message.payloads[0][0])))
 
     def _on_engines(self, message: m.EnginesChanged) -> None:
         with self._changed:

@@ -54,7 +54,7 @@ class Printer:
         elif msg_type == "execute_result":
             self._result(engine, content)
         elif msg_type == "clear_output":
-            self._end_line()
+            self.end_line()
             if (shell := get_shell()) is not None:
                 shell.display_pub.clear_output(wait=content.get("wait", False))
 
@@ -66,7 +66,7 @@ class Printer:
                 text = text.removeprefix("\n")
                 if not text:
                     return
-            self._end_line()
+            self.end_line()
             out.write(f"[{name}:{engine}]" + ("\n" if "\n" in text.rstrip("\n") else " "))
             self._speaker = (name, engine)
         out.write(text)
@@ -74,11 +74,11 @@ class Printer:
         self._at_line_start = text.endswith("\n")
 
     def _label(self, kind: str, engine: int) -> None:
-        self._end_line()
+        self.end_line()
         print(f"[{kind}:{engine}]", flush=True)
 
     def _result(self, engine: int, content: dict[str, Any]) -> None:
-        self._end_line()
+        self.end_line()
         data = dict(content["data"])
         text = data.get("text/plain", "")
         label = f"Out[{engine}:{content['execution_count']}]: "
@@ -89,7 +89,7 @@ class Printer:
             print(label, flush=True)
         publish({**content, "data": data})
 
-    def _end_line(self) -> None:
+    def end_line(self) -> None:
         """Close an unfinished line, in the stream that it is in."""
         if not self._at_line_start and self._speaker is not None:
             self._cut.add(self._speaker)

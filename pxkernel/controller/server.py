@@ -33,6 +33,7 @@ from ..protocol.processes import wait_for_end
 from ..protocol.wire import size
 from .front import Front
 from .launcher import Launcher
+from .prompts import Prompts
 from .questions import LATER, Question, Questions
 from .relay import OUTPUT_TYPES, Outbox, cell_record
 from .roster import Roster
@@ -77,6 +78,7 @@ class Server:
         self._roster = Roster(
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch
         )
+        self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
         #: Identities on the front, and what is on its way, by client.
         self._clients: dict[str, bytes] = {}
         self._outboxes: dict[str, Outbox] = {}
@@ -99,6 +101,8 @@ class Server:
             m.Ack: self._acked,
             m.Finished: self._finished,
             m.Recalled: self._recalled,
+            m.InputRequest: self._prompts.task_asks,
+            m.InputReply: self._prompts.answered,
             m.Leave: self._leave,
         }
         self._on_command: dict[type, Callable[[Any], None]] = {
@@ -163,7 +167,8 @@ class Server:
     def _timeout(self) -> float | None:
         now = time.monotonic()
         times = [t - now for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
-        times += [wait for outbox in self._outboxes.values() if (wait := outbox.wait(now)) is not None]
+        waits = [self._prompts.wait(now), *(outbox.wait(now) for outbox in self._outboxes.values())]
+        times += [wait for wait in waits if wait is not None]
         return max(0.0, min(times)) * 1000 + 1 if times else None
 
     def _wake(self) -> None:
@@ -248,6 +253,7 @@ class Server:
         if identity is not None:
             self._unwatch(self._client_gone, client)
             del self._front.who[identity], self._outboxes[client]
+            self._prompts.client_gone(client)
             self._handle(e.ClientLeft(client))
 
     def _client_of(self, identity: bytes) -> str | None:
@@ -314,6 +320,11 @@ class Server:
         if (engine := self._front.engine(identity)) is not None:
             self._handle(e.TasksRecalled(engine, message.tasks))
 
+    def _ask_client(self, client: str, message: m.Message) -> bool:
+        self._flush(client)
+        self._to_client(client, message)
+        return client in self._clients
+
     # -- kernels ------------------------------------------------------------------------------------------------------
 
     def _read_kernels(self, channel: str) -> None:
@@ -324,6 +335,8 @@ class Server:
                 self._iopub(message)
             elif message.msg_type == "execute_reply":
                 self._cell_replied(message)
+            elif message.msg_type == "input_request":
+                self._prompts.cell_asks(message)
 
     def _cell_replied(self, message: KernelMessage) -> None:
         task = message.parent.get("msg_id", "")
@@ -342,7 +355,9 @@ class Server:
                 outbox.add_output(task, message)
             else:
                 outbox.drop_output(task, message)
-        elif message.msg_type == "status" and b'"idle"' in message.content and ":" in task:
+        elif message.msg_type != "status" or b'"idle"' not in message.content or self._prompts.seen(message):
+            return
+        elif ":" in task:
             if message.parent.get("msg_type") == "execute_request":
                 self._handle(e.KernelIdle(message.engine, task))
             else:
@@ -411,6 +426,7 @@ class Server:
 
     def _forget(self, task: str) -> None:
         self._work.pop(task, None)
+        self._prompts.forget(task)
         self._results.pop(task, None)
 
     def _announce_engines(self, joined: Sequence[int], left: Sequence[tuple[int, str]]) -> None:
@@ -422,6 +438,7 @@ class Server:
 
     def _flush_due(self) -> None:
         now = time.monotonic()
+        self._prompts.flush(now)
         for client, outbox in list(self._outboxes.items()):
             if outbox.wait(now) == 0:
                 self._flush(client)

@@ -10,6 +10,8 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 - ``parents``   output goes to the task that made it
 - ``quiet``     whether a task has made any output at all
 - ``interrupts`` SIGINT ends the task that runs and nothing else
+- ``stdin``     input() in a task asks the client
+- ``debugging`` breakpoint() opens the debugger
 - ``lifeline``  the end of the controller and of the owner
 - ``namespace`` push, pull and the like, called like any function
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import json
 import os
 import signal
 import sys
@@ -26,19 +27,25 @@ from tornado.ioloop import IOLoop
 from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.messages import Finished, Hello, Leave, Recall, Recalled, Refused, Release, Run, Welcome
+from ..protocol.messages import (
+    Finished, Hello, InputReply, InputRequest, Leave, Recall, Recalled, Refused, Release, Run, Welcome,
+)  # fmt: skip
 from ..protocol.sockets import receive, send
-from ..protocol.wire import Codec
+from ..protocol.wire import Codec, raw
 from . import lifeline
+from .debugging import BreakpointHook
 from .interrupts import InterruptGate
 from .parents import header_of, output_of
 from .quiet import OutputWatch
 from .run import Outcome, Runner
+from .stdin import Stdin
 
 #: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
 TURN = 0.02
 #: How long a recall may take that was sent before an interrupt, in seconds.
 RECALL_TIMEOUT = 0.2
+#: How often a task that waits for its user looks whether it was interrupted just before it began to wait, in seconds.
+INPUT_POLL = 0.1
 #: How long the controller may take to answer a kernel that asks to be adopted, in seconds.
 WELCOME_TIMEOUT = 10.0
 
@@ -74,6 +81,11 @@ class TaskChannel:
         #: The last task that has made output since the streams were flushed.
         self._unsettled: str | None = None
         self._recalls = 0
+        self._stdin = Stdin(self._ask)
+        self._breakpoints = BreakpointHook(kernel.shell)
+        #: The task that runs, None between them, and what its user has typed.
+        self._task: str | None = None
+        self._typed: str | None = None
         self._task_runs = False
         self._cells = 0
         self._serving = False
@@ -107,6 +119,7 @@ class TaskChannel:
         self._keep_output()
         if not adopt:
             self._gate.install()
+        self._breakpoints.install()
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
         events.register("post_execute", self._cell_ends)
@@ -152,6 +165,7 @@ class TaskChannel:
             events.unregister("post_execute", self._cell_ends)
             self._loop.remove_handler(self._socket.FD)
             self._output.close()
+            self._breakpoints.uninstall()
             # A kernel that is no engine any more must not wait for a front end that has stopped reading.
             thread = self._kernel.iopub_thread
             thread.schedule(lambda: thread.socket and thread.socket.setsockopt(zmq.XPUB_NODROP, 0))
@@ -172,7 +186,10 @@ class TaskChannel:
     # -- events of the kernel -----------------------------------------------------------------------------------------
 
     def _cell_starts(self) -> None:
-        if not self._task_runs:
+        if self._task_runs:
+            # Here, because a task that is code has just had its input() replaced by ipykernel.
+            self._stdin.install()
+        else:
             self._cells += 1
 
     def _cell_ends(self) -> None:
@@ -201,6 +218,9 @@ class TaskChannel:
                 self._queue.extend((*task, payload) for task, payload in tasks)
             elif isinstance(message, Recall):
                 self._recall(set(message.tasks))
+            elif isinstance(message, InputReply):
+                if message.task == self._task:
+                    self._typed = json.loads(bytes(raw(message.payloads[0][0])))["value"]
             elif isinstance(message, Release):
                 self._close()
             elif isinstance(message, Refused):
@@ -254,8 +274,23 @@ class TaskChannel:
             if self._socket.poll(int(left * 1000) + 1):
                 self._read_all()
 
+    def _ask(self, prompt: str, password: bool) -> str:
+        """Called in a task by ``input()``: have the client ask its user, and wait for the answer."""
+        assert self._task is not None
+        self._typed = None
+        content = json.dumps({"prompt": prompt, "password": password}).encode()
+        self._send(InputRequest(self._task, ([content],)))
+        while self._typed is None and self.active:
+            self._read_all()
+            if self._typed is None:
+                self._socket.poll(int(INPUT_POLL * 1000))
+        if self._typed in (None, "\x04"):
+            raise EOFError("the input has ended: nobody answers")
+        return self._typed
+
     def _run(self, task_id: str, kind: str, options: dict[str, Any], payload: Any) -> None:
-        self._task_runs = True
+        self._task_runs, self._task = True, task_id
+        self._stdin.allowed = bool(options.get("allow_stdin"))
         self._output.reset()
         events = self._kernel.shell.events
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
@@ -281,6 +316,7 @@ class TaskChannel:
 
     def _report(self, task_id: str, outcome: Outcome) -> None:
         record, frames = outcome
+        self._stdin.uninstall()
         if self._output.quiet:
             record["quiet"] = True
         else:

@@ -14,6 +14,8 @@ c → client Results, Outputs, Settled,    what became of it
            EnginesChanged, Answer
 c → engine Run, Recall, Release          a window of tasks
 engine → c Finished, Recalled, Leave     what became of them
+e → c → cl InputRequest                  code that runs asks its user
+cl → c → e InputReply                    the answer
 any        Ack                           credit: so many bytes have been dealt with
 ========== ============================= ===========================================
 """
@@ -175,6 +177,25 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
+class InputRequest:
+    """The code of ``task`` waits for its user; the payload is the content of a Jupyter ``input_request``."""
+
+    task: str
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InputReply:
+    """What the user of ``task`` has typed; the payload is the content of a Jupyter ``input_reply``.
+
+    The value "\\x04" is the end of the input, as in Jupyter: nobody answers.
+    """
+
+    task: str
+    payloads: tuple[Payload, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The engine goes."""
 
@@ -191,5 +212,5 @@ class Ack:
 
 Message = (
     Hello | Welcome | Refused | Submit | Abort | Interrupt | Ask | Answer | Results | Outputs | Settled
-    | EnginesChanged | Run | Recall | Release | Finished | Recalled | Leave | Ack
+    | EnginesChanged | Run | Recall | Release | Finished | Recalled | InputRequest | InputReply | Leave | Ack
 )  # fmt: skip

@@ -6,6 +6,7 @@ Test modules cannot import this file (`--import-mode=importlib`), so its helpers
     view       `cluster4[:]` with `block=True`
     wait_for   wait_for(condition, timeout=10): the first true value of `condition()`
     notebook   notebook(source): the names that `source` defines, as a notebook would: its functions travel by value
+    start_notebook  start_notebook(): a notebook kernel; its ``run(cell)`` gives what the cell shows, ``Shown``
     processes  processes(): the processes that this module has started and that still run, descendants included
     run_python run_python(source): a script in a process of its own, to its end
     kernelspec kernelspec(name, argv): installs a kernelspec for the test
@@ -16,6 +17,7 @@ Every module has a runtime directory of its own, and nothing of it may be left a
 import json
 import linecache
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 import pxkernel as px
 from pxkernel.kernels.threads import VARIABLES as THREAD_VARIABLES
@@ -160,6 +163,100 @@ def notebook():
         return namespace
 
     return run
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+LABEL = re.compile(r"(Out\[\d+:|\[(stdout|stderr|output):)")
+
+
+class Shown:
+    """What one cell has shown."""
+
+    def __init__(self):
+        self.stdout = self.stderr = self.error = ""
+        self.ename = self.result = None
+        #: The data of every display, and everything but errors and the result in order as text.
+        self.displays = []
+        self.texts = []
+        #: The prompts that were shown, in order.
+        self.prompts = []
+        self._stream = None
+
+    def add(self, message):
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream":
+            text = COLOUR.sub("", content["text"])
+            setattr(self, content["name"], getattr(self, content["name"]) + text)
+            # A front end joins the pieces in which a stream comes.
+            if self._stream == content["name"]:
+                self.texts[-1] += text
+            else:
+                self.texts.append(text)
+            self._stream = content["name"]
+        elif kind == "display_data":
+            self._stream = None
+            self.displays.append(content["data"])
+            self.texts.append(content["data"].get("text/plain", ""))
+        elif kind == "execute_result":
+            self.result = content["data"]["text/plain"]
+        elif kind == "error":
+            self.ename = content["ename"]
+            self.error = COLOUR.sub("", "\n".join(content["traceback"]))
+
+    @property
+    def labelled(self):
+        """The lines that start with a label of an engine, sorted; numbers of cells are n."""
+        lines = [line for line in "\n".join(self.texts).splitlines() if LABEL.match(line)]
+        return sorted(re.sub(r"^Out\[(\d+):\d+\]", r"Out[\1:n]", line) for line in lines)
+
+
+class Notebook:
+    """A notebook kernel, driven as a front end drives it; ``run`` runs a cell to its end."""
+
+    def __init__(self, kernel_name="python3"):
+        self.manager, self.client = start_new_kernel(kernel_name=kernel_name)
+
+    def run(self, cell, seen=None, answers=None, timeout=30):
+        """``seen`` is called with what there is after each message; ``answers`` are typed at prompts."""
+        shown, answers = Shown(), list(answers or ())
+
+        def ask(message):
+            shown.prompts.append(message["content"]["prompt"])
+            self.client.input(answers.pop(0))
+
+        def show(message):
+            shown.add(message)
+            if seen is not None:
+                seen(shown)
+
+        self.client.execute_interactive(
+            cell,
+            output_hook=show,
+            allow_stdin=bool(answers),
+            stdin_hook=ask,
+            timeout=timeout,
+        )
+        return shown
+
+    def value(self, expression):
+        return self.run(expression).result
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.shutdown_kernel()
+
+
+@pytest.fixture(scope="module")
+def start_notebook(nothing_is_left):
+    started = []
+
+    def start(kernel_name="python3"):
+        started.append(Notebook(kernel_name))
+        return started[-1]
+
+    yield start
+    for notebook in started:
+        notebook.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,95 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
-from jupyter_client.manager import start_new_kernel
 
 from pxkernel.client.outputs import Printer
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 KERNELSPEC = Path(__file__).parents[2] / "jupyter-config" / "kernels" / "pxkernel" / "kernel.json"
 
 
-class Shown:
-    """What one cell has shown."""
-
-    def __init__(self):
-        self.stdout = self.stderr = self.error = ""
-        self.ename = self.result = None
-        #: The data of every display, and everything in order as text.
-        self.displays = []
-        self.texts = []
-        self._stream = None
-
-    def add(self, message):
-        kind, content = message["msg_type"], message["content"]
-        if kind == "stream":
-            text = COLOUR.sub("", content["text"])
-            setattr(self, content["name"], getattr(self, content["name"]) + text)
-            # A front end joins the pieces in which a stream comes.
-            if self._stream == content["name"]:
-                self.texts[-1] += text
-            else:
-                self.texts.append(text)
-            self._stream = content["name"]
-        elif kind == "display_data":
-            self._stream = None
-            self.displays.append(content["data"])
-            self.texts.append(content["data"].get("text/plain", ""))
-        elif kind == "execute_result":
-            self.result = content["data"]["text/plain"]
-        elif kind == "error":
-            self.ename = content["ename"]
-            self.error = COLOUR.sub("", "\n".join(content["traceback"]))
-
-    @property
-    def labelled(self):
-        """The lines that start with a label of an engine, sorted; numbers of cells are n."""
-        lines = [line for line in "\n".join(self.texts).splitlines() if LABEL.match(line)]
-        return sorted(re.sub(r"^Out\[(\d+):\d+\]", r"Out[\1:n]", line) for line in lines)
-
-
-LABEL = re.compile(r"(Out\[\d+:|\[(stdout|stderr|output):)")
-
-
-class Notebook:
-    """A notebook kernel; ``run`` runs a cell to its end."""
-
-    def __init__(self, kernel_name="python3"):
-        self.manager, self.client = start_new_kernel(kernel_name=kernel_name)
-
-    def run(self, cell, seen=None, answers=None, timeout=30):
-        """``seen`` is called with what there is after each message; ``answers`` are typed at prompts."""
-        shown, answers = Shown(), list(answers or ())
-
-        def show(message):
-            shown.add(message)
-            if seen is not None:
-                seen(shown)
-
-        self.client.execute_interactive(
-            cell,
-            output_hook=show,
-            allow_stdin=bool(answers),
-            stdin_hook=lambda message: self.client.input(answers.pop(0)),
-            timeout=timeout,
-        )
-        return shown
-
-    def value(self, expression):
-        return self.run(expression).result
-
-    def close(self):
-        self.client.stop_channels()
-        self.manager.shutdown_kernel()
-
-
 @pytest.fixture(scope="module")
-def fresh(nothing_is_left):
+def fresh(start_notebook):
     """A kernel with the extension and without engines, for the tests at the top."""
-    notebook = Notebook()
+    notebook = start_notebook()
     notebook.run("%load_ext pxkernel")
-    yield notebook
-    notebook.close()
+    return notebook
 
 
 @pytest.fixture(scope="module")
@@ -571,14 +494,11 @@ def test_unloading_and_loading_again(nb):
     assert nb.run("%px print('x')").labelled == each("[stdout:{}] x")
 
 
-def test_the_kernelspec_loads_the_magics(nothing_is_left, tmp_path, monkeypatch):
+def test_the_kernelspec_loads_the_magics(start_notebook, tmp_path, monkeypatch):
     folder = tmp_path / "kernels" / "pxkernel"
     folder.mkdir(parents=True)
     (folder / "kernel.json").write_text(KERNELSPEC.read_text())
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    notebook = Notebook("pxkernel")
-    try:
-        assert notebook.manager.kernel_spec.display_name == "Python 3 (pxkernel)"
-        assert notebook.run("%px 1").stderr.startswith("UsageError: there are no engines for %px yet")
-    finally:
-        notebook.close()
+    notebook = start_notebook("pxkernel")
+    assert notebook.manager.kernel_spec.display_name == "Python 3 (pxkernel)"
+    assert notebook.run("%px 1").stderr.startswith("UsageError: there are no engines for %px yet")

@@ -9,54 +9,25 @@ import re
 import time
 
 import pytest
-from jupyter_client.manager import start_new_kernel
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 #: Where IPython says a line is from: the seeds show only the line. The rule above a traceback has any length.
 PLACES = re.compile(r"(?m)^(Cell In|File |Input In|<ipython-input).*$|^-{20,}$")
 
 
-class Notebook:
-    """A notebook kernel. ``run(cell)`` gives the value that the cell shows and the text around it."""
-
-    def __init__(self):
-        self.manager, self.client = start_new_kernel(kernel_name="python3")
-
-    def close(self):
-        self.client.stop_channels()
-        self.manager.shutdown_kernel()
-
-    def run(self, cell, timeout=30):
-        text, result = [], None
-
-        def show(message):
-            nonlocal result
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                text.append(content["text"])
-            elif message["msg_type"] == "error":
-                text.append("\n".join(content["traceback"]) + "\n")
-            elif message["msg_type"] == "execute_result":
-                result = content["data"]["text/plain"]
-
-        self.client.execute_interactive(cell, output_hook=show, allow_stdin=False, timeout=timeout)
-        return result, COLOUR.sub("", "".join(text))
-
-
 @pytest.fixture(scope="module")
-def kernel(nothing_is_left):
-    kernel = Notebook()
+def kernel(start_notebook):
+    kernel = start_notebook()
     yield kernel
     kernel.run("cluster.stop_cluster_sync()")
-    kernel.close()
 
 
 @pytest.fixture
 def replay(kernel, tmp_path):
     def run(transcript):
         for cell, expected, printed in cells(transcript.replace("TMP", str(tmp_path))):
-            result, text = kernel.run(cell)
-            assert value(result) == value(expected), f"{cell}\n{text}"
+            shown = kernel.run(cell)
+            text = "".join(shown.texts) + shown.error
+            assert value(shown.result) == value(expected), f"{cell}\n{text}"
             assert squeezed(text) == squeezed(printed), cell
 
     return run
@@ -209,7 +180,7 @@ In [11]: ar.ready()
 Out[11]: False
 """)
     began = time.monotonic()
-    _, text = kernel.run("ar.get(.5)")
+    text = kernel.run("ar.get(.5)").error
     assert 0.5 <= time.monotonic() - began < 10
     assert "----> 1 ar.get(.5)" in text
     assert text.strip().splitlines()[-1] == "TimeoutError: Result not ready."
@@ -388,7 +359,7 @@ In [79]: dview.execute("1/0")
 
 
 def test_a_traceback_of_an_engine_has_its_rule_and_its_columns(kernel):
-    _, text = kernel.run('dview.execute("1/0", targets=[2])')
+    text = kernel.run('dview.execute("1/0", targets=[2])').error
     first, rule, header, *_ = text.splitlines()
     assert first == "[2:execute]:"
     assert rule == "-" * 75

@@ -36,6 +36,8 @@ EXAMPLES = [
     m.Release("the cluster stops"),
     m.Finished([["s1:1", {"status": "error", "error": {"mro": [["builtins", "KeyError"]]}}]] * 3, PAYLOADS),
     m.Recalled(["s1:1"]),
+    m.InputRequest("s1:1", ([b'{"prompt": "name? "}'],)),
+    m.InputReply("s1:1", ([b'{"value": ""}'],)),
     m.Leave("closed"),
     m.Ack(2**40),
 ]
