@@ -6,6 +6,9 @@
 out of the stream itself: the pickler hands each of them to its file in one piece, so they need neither a copy nor a
 reducer (none is ever asked about `bytes`). A head with such cuts begins with `_CUT` and a table of where they were.
 
+A call whose arguments need no reducer has a head of two pickles, that of the function first: it begins with `_CALL` and
+the length of the first one.
+
 Only clients and engines unpack. The controller routes frames and looks into none.
 """
 
@@ -17,7 +20,7 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pxkernel.protocol import travel
+from pxkernel.protocol import prepared, travel
 from pxkernel.protocol.arrive import Travelled, load_for, missing_name_hint
 
 __all__ = ["Frame", "Travelled", "detached", "missing_name_hint", "pack", "pack_call", "pack_result", "unpack"]
@@ -29,14 +32,15 @@ _BUFFER_FLOOR = 4096
 # The pickler flushes ordinary data in pieces of 64 kB to 128 kB: only longer ones are single byte strings for certain.
 _CUT_FLOOR = 256 * 1024
 _CUT = b"\x01"  # a pickle begins with 0x80
+_CALL = b"\x02"
+_CALL_START = struct.Struct("<cI")
 _PLAIN = frozenset({type(None), bool, int, float, complex, str})
 
 
 def pack(obj: Any, *, namespace: dict[str, Any] | None = None) -> list[Frame]:
     """The frames of any object. `namespace` is the user's here, should its `__name__` not say `__main__`."""
-    if _is_plain(obj) or (type(obj) in (tuple, list) and len(obj) < 32 and all(map(_is_plain, obj))):
-        buffers: list[memoryview] = []
-        return [pickle.dumps(obj, 5, buffer_callback=_keeper(buffers)), *buffers]
+    if _is_plain(obj):
+        return _pack_plain(obj)
     for careful in (False, True):
         stream: list[Any] = _Stream()
         buffers = []
@@ -51,12 +55,23 @@ def pack(obj: Any, *, namespace: dict[str, Any] | None = None) -> list[Frame]:
     return [*_cut(stream), *buffers]
 
 
-def _is_plain(obj: Any) -> bool:
+def _is_plain(obj: Any, depth: int = 3) -> bool:
     """What no reducer is needed for: starting cloudpickle's pickler costs ten times as much as these themselves."""
     kind = type(obj)
+    if kind in _PLAIN:
+        return kind is not str or len(obj) < _BUFFER_FLOOR
+    if kind is tuple or kind is list:
+        return depth > 0 and len(obj) < 32 and all(_is_plain(item, depth - 1) for item in obj)
+    if kind is dict:
+        return depth > 0 and len(obj) < 32 and all(type(k) is str and _is_plain(v, depth - 1) for k, v in obj.items())
     if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
-        return obj.flags.writeable and obj.flags.forc and obj.dtype.isbuiltin == 1 and not obj.dtype.hasobject
-    return kind in _PLAIN
+        return bool(obj.flags.writeable and obj.flags.forc and obj.dtype.isbuiltin == 1 and not obj.dtype.hasobject)
+    return False
+
+
+def _pack_plain(obj: Any) -> list[Frame]:
+    buffers: list[memoryview] = []
+    return [pickle.dumps(obj, 5, buffer_callback=_keeper(buffers)), *buffers]
 
 
 def detached(frames: Sequence[Frame]) -> list[Frame]:
@@ -72,6 +87,8 @@ def unpack(
     A read-only buffer is copied, so that an array is private and writable; a writable one is handed over as it is.
     """
     head = frames[0]
+    if memoryview(head)[:1] == _CALL:
+        return load_for(namespace, travelled, lambda: _unpack_call(frames))
     if memoryview(head)[:1] != _CUT:
         buffers = [_writable(frame) for frame in frames[1:]]
         return load_for(namespace, travelled, lambda: pickle.loads(head, buffers=buffers))
@@ -86,12 +103,30 @@ def pack_call(
     """The frames of `(f, args, kwargs)`; the error of a call that cannot travel names the argument to blame."""
     args, kwargs = tuple(args), kwargs or {}
     try:
+        if _is_plain((args, kwargs)):
+            function = prepared.pickle_of(f, namespace, lambda: _in_one_piece(pack(f, namespace=namespace)))
+            if function is not None:
+                head, *buffers = _pack_plain((args, kwargs))
+                return [b"".join([_CALL_START.pack(_CALL, len(function)), function, head]), *buffers]
         return pack((f, args, kwargs), namespace=namespace)
     except Exception as error:
         suspects = [(f"function {getattr(f, '__name__', '')}".rstrip(), f)]
         suspects += [(f"argument {index}", arg) for index, arg in enumerate(args)]
         suspects += [(f"argument {name}", arg) for name, arg in kwargs.items()]
         raise _refusal(suspects, error, namespace) from None
+
+
+def _in_one_piece(frames: Sequence[Frame]) -> bytes | None:
+    return bytes(frames[0]) if len(frames) == 1 and frames[0][:1] != _CUT else None
+
+
+def _unpack_call(frames: Sequence[Frame]) -> tuple[Any, Any, Any]:
+    head = memoryview(frames[0])
+    _, length = _CALL_START.unpack_from(head)
+    start = _CALL_START.size
+    function = pickle.loads(head[start : start + length])
+    args, kwargs = pickle.loads(head[start + length :], buffers=[_writable(frame) for frame in frames[1:]])
+    return function, args, kwargs
 
 
 def pack_result(obj: Any, *, namespace: dict[str, Any] | None = None) -> list[Frame]:

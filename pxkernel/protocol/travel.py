@@ -94,6 +94,16 @@ def _family(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _family(const)
 
 
+def names_read(code: types.CodeType) -> tuple[str, ...]:
+    """The global names that a code object and those inside it read, without those that every kernel has of its own."""
+    return _facts(code).names
+
+
+def is_users(space: dict[str, Any], namespace: dict[str, Any] | None) -> bool:
+    """Whether these globals are the user's: the receiver's namespace takes their place."""
+    return space is namespace or space.get("__name__") in _MAINS
+
+
 # --- sending
 
 
@@ -218,9 +228,9 @@ class Pickler(cloudpickle.CloudPickler):
 
     def _where(self, func: types.FunctionType, facts: _Facts) -> Any:
         space = func.__globals__
-        name = space.get("__name__")
-        if space is self._namespace or name in _MAINS:
+        if is_users(space, self._namespace):
             return None
+        name = space.get("__name__")
         module = sys.modules.get(name) if isinstance(name, str) else None
         if getattr(module, "__spec__", None) and vars(module) is space and not self._is_by_value(name):
             return name, None if _is_installed(module) else self._spare(name, facts, space)
