@@ -7,9 +7,6 @@ dials first and brings its connection information along.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
 import uuid
 from collections import deque
@@ -19,7 +16,7 @@ from typing import Any
 
 from ..core.events import EngineJoined, EngineLeft, Event
 from ..kernels.channels import Channels
-from ..protocol.messages import Hello, Message, Refused, Release, Welcome
+from ..protocol.messages import Hello, Interrupt, Message, Refused, Release, Welcome
 from .front import Front
 from .launcher import Launcher
 
@@ -38,6 +35,8 @@ class EngineRecord:
     adopted: bool = False
     #: Identity of its task channel on the front, once it has dialled.
     identity: bytes | None = None
+    #: The same of the connection on which its extension is told of interrupts.
+    interrupts: bytes | None = None
     #: Connection information, once its kernel has been launched.
     info: dict[str, Any] | None = None
     connected: bool = False
@@ -151,7 +150,8 @@ class Roster:
 
     def _connect(self, record: EngineRecord) -> None:
         """Connect to the kernel's own channels, as soon as it listens: an engine dials when it does."""
-        if record.info is None or record.connected or (record.has_extension and record.identity is None):
+        dialled = record.identity is not None and record.interrupts is not None
+        if record.info is None or record.connected or (record.has_extension and not dialled):
             return
         record.connected = True
         self._channels.connect(record.id, 0, record.info, time.monotonic())
@@ -178,15 +178,18 @@ class Roster:
         else:
             self._announce([], [(engine, reason)])
 
-    def interrupt(self, engine: int) -> bool:
-        """Interrupt a kernel; False if that takes a while, and the launcher tells when it is done."""
-        record = self._records[engine]
-        if not record.adopted or record.info is None:
-            self._launcher.interrupt(engine)
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(record.info["pid"], signal.SIGINT)
-        return True
+    def listens(self, identity: bytes, hello: Hello) -> None:
+        """Its extension has opened the connection for interrupts."""
+        record = self._records.get(hello.engine_id) if hello.engine_id is not None else None
+        if record is not None:
+            record.interrupts = identity
+            self._connect(record)
+
+    def interrupt(self, engine: int, tasks: Sequence[str]) -> None:
+        """Have the extension interrupt whichever of ``tasks`` runs."""
+        record = self._records.get(engine)
+        if record is not None and record.interrupts is not None:
+            self._front.send(record.interrupts, Interrupt(list(tasks)))
 
     def stop(self) -> None:
         """Release what was adopted, end what was started; the launcher tells when that is done."""

@@ -109,7 +109,8 @@ class Server:
             c.RunTasks: self._run_tasks,
             c.RunCell: self._run_cell,
             c.RecallTasks: lambda command: self._roster.send(command.engine, m.Recall(list(command.tasks))),
-            c.InterruptEngine: self._interrupt_engine,
+            c.InterruptTasks: lambda command: self._roster.interrupt(command.engine, command.tasks),
+            c.InterruptEngine: lambda command: self._launcher.interrupt(command.engine),
             c.Fail: self._fail,
             c.Deliver: self._deliver,
             c.Settle: self._settle,
@@ -229,6 +230,8 @@ class Server:
             self._front.send(identity, m.Refused("the cluster is stopping"))
         elif hello.role == "client":
             self._client_joins(identity, hello)
+        elif hello.role == "interrupts":
+            self._roster.listens(identity, hello)
         elif hello.engine_id is None:
             self._roster.adopt(identity, hello)
         else:
@@ -384,14 +387,8 @@ class Server:
         }
         self._channels.send(command.engine, "shell", "execute_request", content, command.task)
 
-    def _interrupt_engine(self, command: c.InterruptEngine) -> None:
-        if self._roster.interrupt(command.engine):
-            # Later, because the core is in the middle of an event.
-            self._later(self._interrupted, command.engine)
-
     def _interrupted(self, engine: int) -> None:
-        core = self._core.engines.get(engine)
-        if core is not None and any(self._core.tasks[task].kind == "cell" for task in core.sent):
+        if engine in self._core.engines:
             # ipykernel cancels a cell that awaits from its event loop, which the signal alone does not wake (tried).
             self._channels.send(engine, "shell", "kernel_info_request", {}, f"wake-{uuid.uuid4().hex}")
         self._handle(e.InterruptSent(engine))

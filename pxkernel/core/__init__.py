@@ -18,6 +18,7 @@ from .commands import (
     Fail,
     Forget,
     InterruptEngine,
+    InterruptTasks,
     RecallTasks,
     RunCell,
     RunTasks,
@@ -48,6 +49,6 @@ from .events import (
 __all__ = [
     "Aborted", "Acked", "Acknowledge", "Announce", "CellReplied", "ClientJoined", "ClientLeft", "Command", "Core",
     "Deliver", "EngineJoined", "EngineLeft", "EngineRestarts", "Event", "Fail", "Fetched", "Forget", "InterruptAsked",
-    "InterruptEngine", "InterruptSent", "KernelIdle", "OutputsSettled", "RecallTasks", "RunCell", "RunTasks", "Settle",
-    "Submitted", "TasksFinished", "TasksRecalled", "Ticked",
+    "InterruptEngine", "InterruptSent", "InterruptTasks", "KernelIdle", "OutputsSettled", "RecallTasks", "RunCell",
+    "RunTasks", "Settle", "Submitted", "TasksFinished", "TasksRecalled", "Ticked",
 ]  # fmt: skip

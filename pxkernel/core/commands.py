@@ -29,8 +29,16 @@ class RecallTasks:
 
 
 @dataclass(frozen=True, slots=True)
+class InterruptTasks:
+    """Tell the extension to interrupt whichever of these tasks runs, now or when it starts, and nothing else."""
+
+    engine: int
+    tasks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class InterruptEngine:
-    """Have the kernel interrupted by its manager, then report InterruptSent."""
+    """Have a kernel without the extension interrupted by its manager, then report InterruptSent."""
 
     engine: int
 
@@ -89,5 +97,6 @@ class Announce:
 
 
 Command = (
-    RunTasks | RunCell | RecallTasks | InterruptEngine | Fail | Deliver | Settle | Acknowledge | Forget | Announce
+    RunTasks | RunCell | RecallTasks | InterruptTasks | InterruptEngine | Fail | Deliver | Settle | Acknowledge | Forget
+    | Announce
 )  # fmt: skip

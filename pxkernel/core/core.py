@@ -18,8 +18,6 @@ from .tables import NOWHERE, WINDOW_BYTES, Call, Client, Engine, State, Task
 
 #: After an interrupt a stock kernel may never reply: idle and so many seconds without a reply end a cell.
 REPLY_GRACE = 1.0
-#: A recall of what waits behind an interrupted task is in the engine's hands so many seconds before the signal.
-RECALL_LEAD = 0.02
 
 
 class Core:
@@ -31,8 +29,6 @@ class Core:
         self.tasks: dict[str, Task] = {}
         #: Cells that are idle and whose reply has not come.
         self._unreplied: set[str] = set()
-        #: Interrupts that wait for a recall to arrive: (task, when to send it), by engine.
-        self._late_interrupts: dict[int, tuple[str, float]] = {}
         self._commands: list[c.Command] = []
         self._now = 0.0
         self._handlers: dict[type, Callable[..., None]] = {
@@ -63,9 +59,7 @@ class Core:
 
     def deadline(self) -> float | None:
         """When ``handle(Ticked(), now)`` has something to do, in seconds on the caller's clock; None: never."""
-        times = [(self.tasks[task].idle_since or 0.0) + REPLY_GRACE for task in self._unreplied]
-        times += [time for _, time in self._late_interrupts.values()]
-        return min(times, default=None)
+        return min(((self.tasks[task].idle_since or 0.0) + REPLY_GRACE for task in self._unreplied), default=None)
 
     def spend(self, client: str, amount: int) -> bool:
         """Whether ``amount`` bytes of output may go to ``client`` now; if so they are counted."""
@@ -131,7 +125,6 @@ class Core:
 
     def _empty(self, engine: Engine, reason: str) -> None:
         """End everything that an engine had to do."""
-        self._late_interrupts.pop(engine.id, None)
         for task_id, client in engine.unsettled:
             self._commands.append(c.Settle(client, task_id))
         for task_id in [*engine.sent, *engine.waiting()]:
@@ -189,7 +182,7 @@ class Core:
 
     @staticmethod
     def _has_room(engine: Engine) -> bool:
-        if engine.away or engine.interrupting or engine.coming_back:
+        if engine.away or engine.interrupting:
             return False
         return len(engine.sent) < engine.window and engine.sent_bytes < WINDOW_BYTES
 
@@ -254,7 +247,6 @@ class Core:
         self._pump(engine)
 
     def _ticked(self, event: e.Ticked) -> None:
-        self._send_late_interrupts()
         for task_id in list(self._unreplied):
             task = self.tasks[task_id]
             if self._now < (task.idle_since or 0.0) + REPLY_GRACE:
@@ -273,7 +265,6 @@ class Core:
     def _take_out(engine: Engine, task: Task) -> None:
         del engine.sent[task.id]
         engine.sent_bytes -= task.size
-        engine.coming_back.discard(task.id)
 
     # -- results ------------------------------------------------------------------------------------------------------
 
@@ -363,55 +354,26 @@ class Core:
         engine = self.engines.get(event.engine)
         if engine is None:
             return
-        back = [self.tasks[task_id] for task_id in event.tasks if task_id in engine.sent]
-        for task in back:
+        for task in [self.tasks[task_id] for task_id in event.tasks if task_id in engine.sent]:
             self._take_out(engine, task)
-            if task.aborted or task.client not in self.clients:
-                self._fail(task, "aborted", "it was aborted before it started")
-            else:
-                task.state = State.QUEUED
-        again = [task for task in back if task.state is State.QUEUED]
-        for task in again:
-            # What is put aside came later: it must not be parked before them.
-            engine.unpark(task.client)
-        engine.queue.extendleft(task.id for task in reversed(again))
+            self._fail(task, "aborted", "it was aborted before it started")
         self._pump(engine)
 
     def _interrupt_asked(self, event: e.InterruptAsked) -> None:
         tasks = self._own(event.client, event.tasks)
-        heads = dict.fromkeys(task.id for task in tasks if task.state is State.SENT and self._is_head(task))
-        self._abort([task for task in tasks if task.id not in heads])
-        for task_id in heads:
-            self._interrupt(self.engines[self.tasks[task_id].engine], task_id)
-
-    def _is_head(self, task: Task) -> bool:
-        return next(iter(self.engines[task.engine].sent), None) == task.id
-
-    def _interrupt(self, engine: Engine, task_id: str) -> None:
-        # What waits behind the task inside the engine comes back first, or the signal could hit it.
-        behind = [other for other in engine.sent if other != task_id and not self.tasks[other].aborted]
-        engine.coming_back.update(behind)
-        if self.tasks[task_id].kind != "cell":
-            # The task itself as well: if it has not started, no signal can end it.
-            self.tasks[task_id].aborted = True
-            self._commands.append(c.RecallTasks(engine.id, [task_id, *behind]))
-        if engine.id in self._late_interrupts:
-            return
-        engine.interrupting += 1
-        if behind:
-            self._late_interrupts[engine.id] = (task_id, self._now + RECALL_LEAD)
-        else:
-            self._commands.append(c.InterruptEngine(engine.id))
-
-    def _send_late_interrupts(self) -> None:
-        for engine_id, (task_id, time) in list(self._late_interrupts.items()):
-            if self._now < time:
-                continue
-            del self._late_interrupts[engine_id]
-            if task_id in self.engines[engine_id].sent:
-                self._commands.append(c.InterruptEngine(engine_id))
+        sent: dict[int, list[str]] = {}
+        for task in tasks:
+            if task.state is State.SENT:
+                sent.setdefault(task.engine, []).append(task.id)
+        # What has not started when the recall arrives never will; what runs by then is hit by the interrupt.
+        self._abort(tasks)
+        for engine_id, ids in sent.items():
+            engine = self.engines[engine_id]
+            if engine.has_tasks:
+                self._commands.append(c.InterruptTasks(engine_id, ids))
             else:
-                self._interrupt_sent(e.InterruptSent(engine_id))
+                engine.interrupting += 1
+                self._commands.append(c.InterruptEngine(engine_id))
 
     def _interrupt_sent(self, event: e.InterruptSent) -> None:
         engine = self.engines.get(event.engine)

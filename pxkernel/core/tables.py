@@ -88,10 +88,8 @@ class Engine:
     unsettled: deque[tuple[str, str]] = field(default_factory=deque)
     #: Moving average of the seconds that a task takes, None before the first.
     pace: float | None = None
-    #: How many interrupts are on their way; nothing is sent before they are out, so that they hit nobody else.
+    #: How many signals are on their way; nothing is sent before they are out, because they hit whatever runs.
     interrupting: int = 0
-    #: What was recalled to be sent again; nothing is sent before it is back, so that nothing overtakes it.
-    coming_back: set[str] = field(default_factory=set)
     #: Its kernel is being replaced: what is submitted meanwhile waits for the new one.
     away: bool = False
     #: How many tasks it has finished.

@@ -9,7 +9,7 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 - ``run``       one task: unpack, call, pack, and the record of an error
 - ``parents``   output goes to the task that made it
 - ``quiet``     whether a task has made any output at all
-- ``interrupts`` SIGINT ends the task that runs and nothing else
+- ``interrupts`` an interrupt ends the task or the cell that was meant and nothing else
 - ``stdin``     input() in a task asks the client
 - ``debugging`` breakpoint() opens the debugger
 - ``lifeline``  the end of the controller and of the owner

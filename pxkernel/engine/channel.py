@@ -34,7 +34,7 @@ from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec, raw
 from . import lifeline
 from .debugging import BreakpointHook
-from .interrupts import InterruptGate
+from .interrupts import InterruptGate, Listener
 from .parents import header_of, output_of
 from .quiet import OutputWatch
 from .run import Outcome, Runner
@@ -42,8 +42,6 @@ from .stdin import Stdin
 
 #: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
 TURN = 0.02
-#: How long a recall may take that was sent before an interrupt, in seconds.
-RECALL_TIMEOUT = 0.2
 #: How often a task that waits for its user looks whether it was interrupted just before it began to wait, in seconds.
 INPUT_POLL = 0.1
 #: How long the controller may take to answer a kernel that asks to be adopted, in seconds.
@@ -71,16 +69,18 @@ class TaskChannel:
         self._launched = launched
         self._codec = Codec(bytes.fromhex(cluster.key))
         self._session = uuid.uuid4().hex[:12]
-        self._gate = InterruptGate()
-        self._runner = Runner(kernel, self._gate)
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._loop = IOLoop.current()
+        self._listener = Listener(self._context, cluster)
+        # A message must not be left half sent or half read.
+        shielded = (self._send, self._read_all)
+        self._gate = InterruptGate(kernel, self._loop.asyncio_loop, self._listener.wake, shielded)
+        self._runner = Runner(kernel, self._gate)
         self._queue: deque[tuple[str, str, dict[str, Any], Any]] = deque()
         self._output = OutputWatch(kernel.session)
         #: The last task that has made output since the streams were flushed.
         self._unsettled: str | None = None
-        self._recalls = 0
         self._stdin = Stdin(self._ask)
         self._breakpoints = BreakpointHook(kernel.shell)
         #: The task that runs, None between them, and what its user has typed.
@@ -120,6 +120,7 @@ class TaskChannel:
         if not adopt:
             self._gate.install()
         self._breakpoints.install()
+        self._listener.start(self._gate, Hello("interrupts", self._session, os.getpid(), self.engine_id, info))
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
         events.register("post_execute", self._cell_ends)
@@ -172,6 +173,7 @@ class TaskChannel:
             self._gate.uninstall()
         self._socket.close()
         self._context.term()
+        self._listener.close()
 
     def _controller_is_gone(self) -> None:
         if self._launched is not None:
@@ -191,10 +193,14 @@ class TaskChannel:
             self._stdin.install()
         else:
             self._cells += 1
+            if self._cells == 1:
+                self._gate.cell(self._kernel.shell.get_parent().get("header", {}).get("msg_id", ""))
 
     def _cell_ends(self) -> None:
         if not self._task_runs:
             self._cells = max(0, self._cells - 1)
+            if not self._cells:
+                self._gate.end()
             self._loop.add_callback(self._serve)
 
     # -- serving ------------------------------------------------------------------------------------------------------
@@ -228,7 +234,6 @@ class TaskChannel:
                 self._controller_is_gone()
 
     def _recall(self, ids: set[str]) -> None:
-        self._recalls += 1
         recalled = [task[0] for task in self._queue if task[0] in ids]
         self._queue = deque(task for task in self._queue if task[0] not in ids)
         if recalled:
@@ -252,12 +257,6 @@ class TaskChannel:
             if not self.active:
                 return
             if self._queue and not self._task_runs and not self._cells and time.monotonic() < end:
-                # Armed before the question, so that no signal falls between them.
-                self._gate.arm()
-                if self._gate.early:
-                    self._gate.close()
-                    self._await_recall()
-                    continue
                 self._run(*self._queue.popleft())
             elif self._unsettled is not None:
                 self._settle(self._unsettled)
@@ -265,14 +264,6 @@ class TaskChannel:
                 break
         if self._queue and not self._task_runs and not self._cells:
             self._loop.add_callback(self._serve)
-
-    def _await_recall(self) -> None:
-        """An interrupt has come before its task: the recall that goes with it was sent first and arrives any moment."""
-        self._gate.early = False
-        before, end = self._recalls, time.monotonic() + RECALL_TIMEOUT
-        while self._recalls == before and (left := end - time.monotonic()) > 0:
-            if self._socket.poll(int(left * 1000) + 1):
-                self._read_all()
 
     def _ask(self, prompt: str, password: bool) -> str:
         """Called in a task by ``input()``: have the client ask its user, and wait for the answer."""
@@ -296,7 +287,7 @@ class TaskChannel:
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
             if kind != "execute":
                 events.trigger("pre_execute")
-            outcome = self._runner.run(kind, payload)
+            outcome = self._runner.run(task_id, kind, payload)
             if isinstance(outcome, tuple):
                 events.trigger("post_execute")
         if isinstance(outcome, tuple):

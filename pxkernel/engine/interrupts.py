@@ -1,81 +1,286 @@
-"""SIGINT ends the task that runs and nothing else.
+"""An interrupt is named: it ends the task or the cell that was meant and nothing else.
 
-ipykernel ignores SIGINT outside a request. ``signal.default_int_handler`` around a task is no way out: a
-KeyboardInterrupt that falls between two tasks leaves the event loop's callback and ends the kernel. The gate's handler
-raises only while user code runs, and once. It stays in place between the tasks, to notice what comes too early; ipykernel
-puts its own handler there for the time of a request and gives ours back.
+A signal hits whatever runs when it arrives, and a KeyboardInterrupt that falls between two pieces of user code leaves a
+callback of the event loop and ends the kernel. So the controller sends no signal. A thread (``Listener``) is told which
+tasks are meant, and raises a signal in the main thread again and again until that task has been hit or is over. The
+signal's handler (``InterruptGate``) raises in the user's code only, which it finds on the stack.
+
+The signal is one that ipykernel, which puts its own handler of SIGINT in place for the time of a request, leaves alone.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import signal
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import CodeType, FrameType
 from typing import Any
+
+import psutil
+import zmq
+
+from ..errors import ProtocolError
+from ..protocol.clusterfile import ClusterFile
+from ..protocol.messages import Hello, Interrupt
+from ..protocol.sockets import receive, send
+from ..protocol.wire import Codec
+
+#: Nobody uses it, and where nobody handles it, it does nothing.
+KNOCK = signal.SIGURG
+#: How long to wait between two knocks, in milliseconds: at first, and at most.
+FIRST_WAIT = 10
+LONGEST_WAIT = 1000
+#: How many tasks that were meant and have not started are remembered.
+REMEMBERED = 1000
+#: How long the display of a value may take before it is interrupted, in seconds: ipykernel 7.4 remembers an interrupt in
+#: it, and reports a later cell as failed.
+DISPLAY_GRACE = 1.0
 
 
 class InterruptGate:
-    """Opened for the user's code only.
+    """Lets an interrupt through to the user's code that is meant.
 
-    ``arm`` before anything is done for a task, ``open`` and ``close`` around the user's code. What comes between ``arm``
-    and ``open`` is meant for this task, since nothing is sent to an engine while an interrupt is on its way: ``open``
-    raises it.
+    Parameters
+    ----------
+    kernel
+        The ipykernel kernel of this process.
+    loop
+        Its event loop.
+    wake
+        Called, in the main thread, when the listener is to knock.
+    shielded
+        Functions that the user's code may call and that must not be interrupted.
     """
 
-    def __init__(self) -> None:
-        self._armed = False
-        self._open = False
-        self._pending = False
-        #: A signal came while nothing was armed: perhaps for a task that has not been read yet.
-        self.early = False
+    def __init__(
+        self,
+        kernel: Any,
+        loop: asyncio.AbstractEventLoop,
+        wake: Callable[[], None],
+        shielded: Iterable[Callable[..., Any]],
+    ):
+        self._shell = kernel.shell
+        #: A cell's own code is above one of these on the stack: the second has it in a task of its own if it awaits.
+        self._machinery = {_code(kernel.do_execute), _code(kernel.shell.run_cell_async)}
+        self._shielded = set(map(_code, shielded))
+        self._displayhook = _code(type(kernel.shell.displayhook).__call__)
+        self._loop = loop
+        self._wake = wake
+        self._running: str | None = None
+        self._inside: CodeType | None = None
         self._cancel: Callable[[], Any] | None = None
-        self._before: Any = signal.SIG_IGN
+        #: What is to be interrupted and has not been, and since when. A dict, because another thread adds to it.
+        self._meant: dict[str, float] = {}
+        self._before: dict[int, Any] = {}
+
+    # -- in the main thread -------------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Take SIGINT; call it in the main thread, and not while a cell runs: ipykernel would take it back."""
-        if signal.getsignal(signal.SIGINT) != self._handle:
-            self._before = signal.signal(signal.SIGINT, self._handle)
+        """Take the signals; SIGINT as well, which ipykernel ignores outside of a request, so that it ends a task."""
+        for signum in (KNOCK, signal.SIGINT):
+            if signal.getsignal(signum) != self._handle:
+                before = signal.signal(signum, self._handle)
+                self._before.setdefault(signum, before)
 
     def uninstall(self) -> None:
-        """Give SIGINT back."""
-        if signal.getsignal(signal.SIGINT) == self._handle:
-            signal.signal(signal.SIGINT, self._before)
+        """Give them back."""
+        for signum, before in self._before.items():
+            if signal.getsignal(signum) == self._handle:
+                signal.signal(signum, before)
+        self._before.clear()
 
-    def _handle(self, signum: int, frame: Any) -> None:
-        if self._open:
-            self._open = False
-            raise KeyboardInterrupt
-        if self._cancel is not None:
-            cancel, self._cancel = self._cancel, None
-            cancel()
-        elif self._armed:
-            self._pending = True
-        else:
-            self.early = True
+    def cell(self, cell_id: str) -> None:
+        """A cell starts."""
+        if signal.getsignal(KNOCK) != self._handle:
+            self._before.setdefault(KNOCK, signal.signal(KNOCK, self._handle))
+        self._start(cell_id, None, None)
 
-    def arm(self) -> None:
-        """A task is about to be run."""
-        self.install()
-        self._pending = False
-        self._armed = True
+    def task(self, task_id: str, inside: CodeType | None = None, cancel: Callable[[], Any] | None = None) -> None:
+        """A task starts.
 
-    def open(self) -> None:
-        """From here on an interrupt raises; call it inside the ``try`` that catches it.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            It came before.
+        Parameters
+        ----------
+        inside
+            What is called from this code may be interrupted; None: the user's code that IPython runs.
+        cancel
+            Called to interrupt it while it awaits.
         """
-        self._open = True
-        self._armed = False
-        if self._pending:
-            self._pending = self._open = False
-            raise KeyboardInterrupt
+        self.install()
+        self._start(task_id, inside, cancel)
 
-    def call(self, cancel: Callable[[], Any]) -> None:
-        """While user code awaits: the event loop must not be hit, so an interrupt calls ``cancel`` instead."""
-        self._cancel = cancel
+    def _start(self, task_id: str, inside: CodeType | None, cancel: Callable[[], Any] | None) -> None:
+        self._inside, self._cancel, self._running = inside, cancel, task_id
+        if task_id in self._meant:
+            self._wake()
+
+    def end(self) -> None:
+        """The task or cell is over."""
+        task_id, self._running = self._running, None
+        self._meant.pop(task_id or "", None)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._running is None:
+            return
+        if signum == signal.SIGINT:
+            self._meant[self._running] = time.monotonic()
+        if self._running not in self._meant:
+            return
+        if self._is_inside(frame):
+            self._meant.pop(self._running, None)
+            _interrupt_here(frame)
+        elif (cancel := self._canceller(frame)) is not None:
+            self._meant.pop(self._running, None)
+            cancel()
+            # A call from a signal handler does not wake the loop by itself.
+            self._loop.call_soon_threadsafe(lambda: None)
+        elif signum == signal.SIGINT:
+            self._wake()
+
+    def _is_inside(self, frame: FrameType | None) -> bool:
+        """Whether ``frame`` is the user's code or was called from it."""
+        users = False
+        for code, variables in _stack(frame):
+            if code in self._shielded:
+                return False
+            if self._inside is not None:
+                if code is self._inside:
+                    return True
+            elif variables is self._shell.user_ns:
+                users = True
+            elif code is self._displayhook and not users:
+                return time.monotonic() > self._meant.get(self._running or "", 0.0) + DISPLAY_GRACE
+            elif code in self._machinery:
+                return users
+        return False
+
+    def _canceller(self, frame: FrameType | None) -> Callable[[], Any] | None:
+        """What cancels the user's code if it awaits."""
+        if self._inside is not None:
+            return self._cancel
+        handler = signal.getsignal(signal.SIGINT)
+        if not _is_ipykernels(handler) or any(code in self._machinery for code, _ in _stack(frame)):
+            return None
+        return lambda: handler(signal.SIGINT, frame)  # type: ignore[operator,misc]
+
+    # -- in the listener's thread -------------------------------------------------------------------------------------
+
+    def mean(self, tasks: list[str]) -> None:
+        """These are to be interrupted, now or when they start."""
+        for task_id in tasks:
+            self._meant[task_id] = time.monotonic()
+        while len(self._meant) > REMEMBERED:
+            self._meant.pop(next(iter(self._meant)), None)
+
+    def knock(self) -> bool:
+        """Raise the signal, if what runs is to be interrupted; whether it is."""
+        if self._running not in self._meant:
+            return False
+        signal.pthread_kill(threading.main_thread().ident or 0, KNOCK)
+        return True
+
+
+def _code(function: Any) -> CodeType | None:
+    return getattr(function, "__code__", None)
+
+
+def _stack(frame: FrameType | None) -> Iterator[tuple[CodeType, dict[str, Any]]]:
+    """The code and the global variables of a frame and of those below it."""
+    while frame is not None:
+        yield frame.f_code, frame.f_globals
+        frame = frame.f_back
+
+
+def _is_ipykernels(handler: Any) -> bool:
+    """Whether it is the handler that ipykernel has in place while a cell may await: it cancels the cell."""
+    return callable(handler) and getattr(handler, "__module__", "").startswith("ipykernel.")
+
+
+def _interrupt_here(frame: FrameType | None) -> None:
+    """What SIGINT would do in the user's code, which may have a handler of its own for it."""
+    handler = signal.getsignal(signal.SIGINT)
+    own = callable(handler) and handler is not signal.default_int_handler and not _is_ipykernels(handler)
+    if own and not isinstance(getattr(handler, "__self__", None), InterruptGate):
+        handler(signal.SIGINT, frame)  # type: ignore[operator]
+    else:
+        raise KeyboardInterrupt
+
+
+class Listener:
+    """The thread that is told which tasks are to be interrupted.
+
+    Parameters
+    ----------
+    context
+        The zmq context of its connection; terminating it ends the thread.
+    cluster
+        Where the controller listens.
+    """
+
+    def __init__(self, context: zmq.Context[Any], cluster: ClusterFile):
+        self._context = context
+        self._address = cluster.address
+        self._codec = Codec(bytes.fromhex(cluster.key))
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+
+    def wake(self) -> None:
+        """Have it look whether to knock; may be called in a signal handler."""
+        # Full: it will look anyway.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
+
+    def start(self, gate: InterruptGate, hello: Hello) -> None:
+        """Connect and listen."""
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.connect(self._address)
+        send(socket, self._codec.encode(hello))
+        threading.Thread(target=self._run, args=(socket, gate), name="pxkernel-interrupts", daemon=True).start()
 
     def close(self) -> None:
-        self._armed = self._open = False
-        self._cancel = None
+        """Call it after the context has been terminated."""
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _run(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._wake_read, zmq.POLLIN)
+        wait: int | None = None
+        try:
+            while True:
+                ready = dict(poller.poll(wait))
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 4096)
+                if socket in ready:
+                    self._receive(socket, gate)
+                if not gate.knock():
+                    wait = None
+                elif wait is None or ready:
+                    wait = FIRST_WAIT
+                    _interrupt_children()
+                else:
+                    wait = min(2 * wait, LONGEST_WAIT)
+        except zmq.ContextTerminated:
+            socket.close(linger=0)
+
+    def _receive(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
+        with contextlib.suppress(ProtocolError):
+            message = self._codec.decode(receive(socket))
+            if isinstance(message, Interrupt):
+                gate.mean(message.tasks)
+
+
+def _interrupt_children() -> None:
+    """Interrupt what the user's code has started and waits for, as a terminal does with a process group."""
+    if os.getpgid(0) != os.getpid():
+        return
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getpgid(child.pid) == os.getpid():
+                    child.send_signal(signal.SIGINT)

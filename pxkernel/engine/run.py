@@ -46,27 +46,33 @@ class Runner:
             "map": self._map,
         }
 
-    def run(self, kind: str, payload: Sequence[Any]) -> Outcome | Awaitable[Outcome]:
+    def run(self, task_id: str, kind: str, payload: Sequence[Any]) -> Outcome | Awaitable[Outcome]:
         if kind == "execute":
-            return self._execute(bytes(raw(payload[0])).decode())
+            return self._execute(task_id, bytes(raw(payload[0])).decode())
         record: dict[str, Any] = {"status": "ok", "started": time.time()}
         frames: list[Any] = []
+        self._gate.task(task_id, Runner._call.__code__)
         try:
-            try:
-                self._gate.open()
-                value, failures = self._kinds[kind](payload)
-                if isawaitable(value):
-                    return self._awaited(record, value)
-                if failures:
-                    record["failures"] = failures
-                frames = self._pack(value)
-            finally:
-                self._gate.close()
+            value, frames = self._call(kind, payload, record)
+            if value is not None:
+                return self._awaited(task_id, record, value)
         except BaseException as error:
             record["status"] = "error"
             record["error"] = self.describe(error)
+        self._gate.end()
         record["completed"] = time.time()
         return record, frames
+
+    def _call(
+        self, kind: str, payload: Sequence[Any], record: dict[str, Any]
+    ) -> tuple[Awaitable[Any] | None, list[Any]]:
+        """What may be interrupted: an awaitable, or the frames of the result."""
+        value, failures = self._kinds[kind](payload)
+        if isawaitable(value):
+            return value, []
+        if failures:
+            record["failures"] = failures
+        return None, self._pack(value)
 
     def _unpack(self, payload: Sequence[Any]) -> Any:
         return unpack(list(map(raw, payload)), namespace=self._shell.user_ns, travelled=namespace.travelled)
@@ -93,7 +99,7 @@ class Runner:
                 failures.append([index, self.describe(error, shown=len(failures) < SHOWN_FAILURES)])
         return values, failures
 
-    async def _awaited(self, record: dict[str, Any], awaitable: Awaitable[Any]) -> Outcome:
+    async def _awaited(self, task_id: str, record: dict[str, Any], awaitable: Awaitable[Any]) -> Outcome:
         frames: list[Any] = []
         loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(_held(awaitable))
@@ -103,8 +109,8 @@ class Runner:
             interrupts.append(True)
             loop.call_soon_threadsafe(task.cancel)
 
+        self._gate.task(task_id, _held.__code__, interrupt)
         try:
-            self._gate.call(interrupt)
             value, leaving = await task
             if leaving is not None:
                 raise leaving
@@ -114,23 +120,19 @@ class Runner:
                 error = KeyboardInterrupt().with_traceback(error.__traceback__)
             record["status"] = "error"
             record["error"] = self.describe(error)
-        finally:
-            self._gate.close()
+        self._gate.end()
         record["completed"] = time.time()
         return record, frames
 
-    async def _execute(self, code: str) -> Outcome:
+    async def _execute(self, task_id: str, code: str) -> Outcome:
         record: dict[str, Any] = {"status": "ok", "started": time.time()}
         sys.last_value = None
+        self._gate.task(task_id)
         try:
-            try:
-                self._gate.open()
-                reply = await self._kernel.do_execute(code, silent=True, store_history=False)
-            finally:
-                self._gate.close()
+            reply = await self._kernel.do_execute(code, silent=True, store_history=False)
         except BaseException as error:
-            # An interrupt that falls into IPython's own code leaves it as a KeyboardInterrupt or as what that broke.
             reply = {"status": "error", **self.describe(error)}
+        self._gate.end()
         if reply["status"] != "ok":
             record["status"] = "error"
             error = {key: reply[key] for key in ("ename", "evalue", "traceback")}

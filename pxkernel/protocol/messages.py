@@ -13,6 +13,7 @@ client → c Submit, Abort, Interrupt, Ask work, and what to do about it
 c → client Results, Outputs, Settled,    what became of it
            EnginesChanged, Answer
 c → engine Run, Recall, Release          a window of tasks
+c → engine Interrupt                     on a connection of its own, which a thread of the engine reads
 engine → c Finished, Recalled, Leave     what became of them
 e → c → cl InputRequest                  code that runs asks its user
 cl → c → e InputReply                    the answer
@@ -34,7 +35,8 @@ Payload = Sequence[Any]
 class Hello:
     """Opens a conversation.
 
-    ``role`` is "client" or "engine". An engine that the cluster started names its ``engine_id``; a kernel that asks to
+    ``role`` is "client", "engine" or "interrupts" (the second connection of an engine, for what must reach it while it is
+    busy). An engine that the cluster started names its ``engine_id``; a kernel that asks to
     be adopted leaves it None and puts its connection information into ``info["connection"]``.
     """
 
@@ -78,7 +80,7 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Interrupt those of the tasks that run and abort the others."""
+    """Interrupt those of the tasks that run and abort the others; to an engine: interrupt whichever of them runs."""
 
     tasks: list[str]
 

@@ -1,6 +1,8 @@
-"""Interrupting work: what was meant is hit, nothing else is, and no reply is lost."""
+"""Interrupting work: what was meant is hit, nothing else is, and no reply is lost (features CTL-01, CTL-02)."""
 
+import os
 import random
+import signal
 import time
 
 import pytest
@@ -51,7 +53,16 @@ def interrupted(result):
     return caught.value.ename == "KeyboardInterrupt"
 
 
-@pytest.mark.parametrize("work", [spin, sleep, sleep_awaiting])
+async def spin_awaiting(mark):
+    import asyncio
+
+    await asyncio.sleep(0)
+    mark.touch()
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("work", [spin, sleep, sleep_awaiting, spin_awaiting])
 def test_a_function(cluster4, engine, wait_for, mark, work):
     running = engine.apply_async(work, mark)
     behind = [engine.apply_async(abs, -number) for number in range(5)]
@@ -63,7 +74,10 @@ def test_a_function(cluster4, engine, wait_for, mark, work):
 
 
 @pytest.mark.parametrize("silent", [True, False])
-@pytest.mark.parametrize("work", ["while True: pass", "time.sleep(1e4)", "await asyncio.sleep(1e4)"])
+@pytest.mark.parametrize(
+    "work",
+    ["while True: pass", "time.sleep(1e4)", "await asyncio.sleep(1e4)", "await asyncio.sleep(0)\nwhile True: pass"],
+)
 def test_a_cell(cluster4, engine, wait_for, mark, work, silent):
     code = f"import asyncio, pathlib, time\npathlib.Path({str(mark)!r}).touch()\n{work}"
     running = engine._execute(code, silent, None, False, "execute")
@@ -176,29 +190,110 @@ def test_a_function_may_catch_it(cluster4, engine, wait_for, mark):
     assert running.get(SOON) == "caught"
 
 
+def test_a_function_that_has_caught_it_is_interrupted_again(cluster4, engine, wait_for, mark):
+    again = mark.with_name("again")
+
+    def work(mark, again):
+        try:
+            mark.touch()
+            while True:
+                pass
+        except KeyboardInterrupt:
+            again.touch()
+        while True:
+            pass
+
+    running = engine.apply_async(work, mark, again)
+    for place in (mark, again):
+        wait_for(place.exists)
+        cluster4.interrupt(running)
+    assert interrupted(running)
+
+
+def test_a_handler_of_the_user_is_called(cluster4, engine, wait_for, mark):
+    def work(mark):
+        import signal
+
+        came = []
+        before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+        try:
+            mark.touch()
+            while not came:
+                pass
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return "handled"
+
+    running = engine.apply_async(work, mark)
+    wait_for(mark.exists)
+    cluster4.interrupt(running)
+    assert running.get(SOON) == "handled"
+
+
+def test_what_it_has_started_is_interrupted_as_well(cluster4, engine, wait_for, mark):
+    """The engine is in C until the program that it waits for has ended."""
+    running = engine.apply_async(os.system, f"touch {mark}; exec sleep 1000")
+    wait_for(mark.exists)
+    cluster4.interrupt(running)
+    assert interrupted(running)
+
+
+def test_sigint_from_elsewhere_ends_a_task(cluster4, engine, wait_for, mark):
+    """Features CTL-02; an idle engine ignores it."""
+    pid = engine.apply_sync(os.getpid)
+    os.kill(pid, signal.SIGINT)
+    running = engine.apply_async(spin, mark)
+    wait_for(mark.exists)
+    os.kill(pid, signal.SIGINT)
+    assert interrupted(running)
+
+
+def some_work(chance):
+    """A function of a view that submits one of many kinds of work, long or short."""
+    seconds = chance.choice([0, 0.001, 0.005, 60])
+    cells = [
+        f"import time; time.sleep({seconds})",
+        f"import time\nend = time.time() + {seconds}\nwhile time.time() < end: pass",
+        f"import asyncio; await asyncio.sleep({seconds})",
+        "1 + 1",
+    ]
+    code, silent = chance.choice(cells), chance.random() < 0.3
+    if chance.random() < 0.5:
+        return seconds, lambda view: view._execute(code, silent, None, False, "execute")
+    function = chance.choice([time.sleep, wait_awaiting])
+    return seconds, lambda view: view.apply_async(function, seconds)
+
+
+async def wait_awaiting(seconds):
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
 def test_interrupts_at_any_moment_lose_no_reply_and_no_engine(cluster4, engine):
-    """Each ends in exactly one of: its value, KeyboardInterrupt, TaskAborted."""
+    """Of tasks and of cells; each ends in exactly one of: its value, an interrupt, TaskAborted."""
     chance = random.Random(5)
     seen = set()
-    for _ in range(50):
-        engines = cluster4[:]
-        results = []
-        for number in range(6):
-            if chance.random() < 0.3:
-                results.append(engines.execute(f"x = {number}"))
-            else:
-                results.append(engines.apply_async(time.sleep, chance.choice([0.001, 0.003, 0.06])))
-        for result in results[: chance.randrange(4)]:
-            result.wait(SOON)
-        meant = chance.sample(results, chance.randrange(1, 4))
-        cluster4.interrupt(meant)
+    engines = cluster4[:2]
+    processes = engines.apply_sync(os.getpid)
+    for _ in range(35):
+        results, meant = [], []
+        for _ in range(chance.randrange(1, 5)):
+            seconds, submit = some_work(chance)
+            results.append(submit(engines))
+            if seconds > 1 or chance.random() < 0.7:
+                meant.append(results[-1])
+        for result in meant:
+            # A moment that depends on what runs, and a random one after it.
+            result.wait(chance.choice([0, 0.0005, 0.002, 0.01]))
+            cluster4.interrupt(result)
         for result in results:
             assert result.wait(SOON), "a reply was lost"
             error = result.exception()
             names = set() if error is None else {ename for ename, *_ in error.elist}
-            assert names <= {"KeyboardInterrupt", "TaskAborted"}, error
+            assert names <= {"KeyboardInterrupt", "CancelledError", "TaskAborted"}, error
             assert not names or result in meant, "an interrupt hit what was not meant"
             seen |= names
-    assert engines.apply_sync(lambda: 1) == [1] * 4
+    assert engines.apply_sync(os.getpid) == processes
     # Otherwise it has tested nothing.
-    assert seen == {"KeyboardInterrupt", "TaskAborted"}
+    assert seen == {"KeyboardInterrupt", "CancelledError", "TaskAborted"}

@@ -24,7 +24,7 @@ def check(core):
     for task in core._unreplied:
         record = core.tasks[task]
         assert record.state is State.SENT and record.idle_since is not None and not record.replied
-    assert (core.deadline() is None) == (not core._unreplied and not core._late_interrupts)
+    assert (core.deadline() is None) == (not core._unreplied)
 
 
 def _check_places(core):
@@ -95,9 +95,11 @@ class Checked:
     def _check_command(self, command):
         match command:
             case c.RunTasks(engine, tasks):
-                assert tasks and not self.interrupts[engine], "sent while an interrupt is on its way"
+                assert tasks and not self.interrupts[engine], "sent while a signal is on its way"
             case c.RunCell(engine):
-                assert not self.interrupts[engine], "sent while an interrupt is on its way"
+                assert not self.interrupts[engine], "sent while a signal is on its way"
+            case c.InterruptTasks(engine, tasks):
+                assert tasks and set(tasks) <= set(self.core.engines[engine].sent)
             case c.InterruptEngine(engine):
                 self.interrupts[engine] += 1
             case c.Fail(task):
@@ -171,12 +173,7 @@ class Checked:
         return self.handle(e.Aborted(client, tasks))
 
     def interrupt(self, client, *tasks):
-        """Ask for an interrupt, and let the time pass by which a recall is ahead of the signal."""
-        commands = self.handle(e.InterruptAsked(client, tasks))
-        if self.core._late_interrupts:
-            self.now = max(self.now, self.core.deadline())
-            commands += self.handle(e.Ticked())
-        return commands
+        return self.handle(e.InterruptAsked(client, tasks))
 
     def interrupt_sent(self, engine):
         return self.handle(e.InterruptSent(engine))

@@ -2,8 +2,7 @@
 
 import pytest
 
-from pxkernel.core import Fail, InterruptEngine, RecallTasks
-from pxkernel.core.tables import WINDOW_TASKS
+from pxkernel.core import Fail, InterruptEngine, InterruptTasks, RecallTasks
 
 # ---- abort
 
@@ -113,17 +112,17 @@ def test_a_recall_of_an_unknown_engine_is_nothing(core):
     assert core.recalled(9, "t") == []
 
 
-# ---- interrupt
+# ---- interrupt: the extension is told which tasks are meant
 
 
 def test_the_running_task_is_interrupted(core):
     core.submit("a", 0, "t")
-    assert InterruptEngine(0) in core.interrupt("a", "t")
+    assert InterruptTasks(0, ["t"]) in core.interrupt("a", "t")
 
 
 def test_the_task_is_recalled_as_well_because_it_may_not_have_started(core):
     core.submit("a", 0, "t")
-    assert core.interrupt("a", "t") == [RecallTasks(0, ["t"]), InterruptEngine(0)]
+    assert core.interrupt("a", "t") == [RecallTasks(0, ["t"]), InterruptTasks(0, ["t"])]
 
 
 def test_a_task_that_had_not_started_when_it_was_interrupted_is_aborted(core):
@@ -135,7 +134,7 @@ def test_a_task_that_had_not_started_when_it_was_interrupted_is_aborted(core):
 
 def test_the_running_cell_is_interrupted(core):
     core.cell("a", 0, "c")
-    assert core.interrupt("a", "c") == [InterruptEngine(0)]
+    assert core.interrupt("a", "c") == [InterruptTasks(0, ["c"])]
 
 
 def test_an_interrupted_task_ends_with_what_the_engine_reports(core):
@@ -149,122 +148,42 @@ def test_queued_tasks_are_aborted_by_an_interrupt(core):
     core.submit("a", 0, "1", "2")
     commands = core.interrupt("a", "1", "2")
     assert core.delivered(commands) == ["2"]
-    assert InterruptEngine(0) in commands
+    assert InterruptTasks(0, ["1"]) in commands
 
 
-def test_only_the_head_of_the_window_is_interrupted(core):
+def test_everything_inside_the_engine_that_is_meant_is_named_and_nothing_else(core):
     core.open_window("a", 0)
-    core.submit("a", 0, "1", "2")
-    assert core.interrupt("a", "2") == [RecallTasks(0, ["2"])]
-
-
-def test_every_engine_is_interrupted_in_the_order_asked(empty):
-    empty.clients("a")
-    empty.engines(*range(20))
-    for engine in range(20):
-        empty.submit("a", engine, f"t{engine}")
-    commands = empty.interrupt("a", *(f"t{engine}" for engine in reversed(range(20))))
-    assert empty.only(commands, InterruptEngine) == [InterruptEngine(engine) for engine in reversed(range(20))]
-
-
-def test_what_waits_behind_comes_back_before_the_interrupt(core):
-    core.open_window("a", 0)
-    core.submit("a", 0, "1")
-    core.submit("b", 0, "2", "3")
-    assert core.interrupt("a", "1") == [RecallTasks(0, ["1", "2", "3"]), InterruptEngine(0)]
+    core.submit("a", 0, "1", "2", "3")
+    assert core.interrupt("a", "2", "3") == [RecallTasks(0, ["2", "3"]), InterruptTasks(0, ["2", "3"])]
 
 
 def test_what_was_aborted_is_not_recalled_again(core):
-    core.open_window("a", 0)
-    core.submit("a", 0, "1", "2", "3")
-    core.abort("a", "2")
-    assert core.interrupt("a", "1") == [RecallTasks(0, ["1", "3"]), InterruptEngine(0)]
-
-
-def test_what_came_back_runs_again_in_its_order(core):
-    core.open_window("a", 0)
     core.submit("a", 0, "1")
-    core.submit("b", 0, "2", "3")
-    core.interrupt("a", "1")
-    core.submit("b", 0, "4")
-    core.interrupt_sent(0)
-    core.finish(0, "1", seconds=0)
-    assert core.sent(core.recalled(0, "2", "3")) == ["2", "3", "4"]
+    core.abort("a", "1")
+    assert core.interrupt("a", "1") == [InterruptTasks(0, ["1"])]
 
 
-def test_what_is_submitted_meanwhile_does_not_overtake_what_comes_back(core):
-    core.open_window("a", 0)
-    core.submit("a", 0, "1", "2")
-    core.interrupt("a", "1")
-    core.interrupt_sent(0)
-    assert core.sent(core.submit("a", 0, "3")) == []
-    core.finish(0, "1", seconds=0)
-    assert core.sent(core.recalled(0, "2")) == ["2", "3"]
-
-
-def test_what_waits_here_does_not_overtake_what_comes_back(core):
-    core.open_window("a", 0)
-    tasks = [f"t{i}" for i in range(WINDOW_TASKS + 50)]
-    core.submit("a", 0, *tasks)
-    sent = list(core.core.engines[0].sent)
-    core.finish(0, *sent[:-1], seconds=0)
-    first, *behind = core.core.engines[0].sent
-    core.interrupt("a", first)
-    core.finish(0, first, seconds=0)
-    core.interrupt_sent(0)
-    assert core.sent(core.recalled(0, *behind))[:1] == [behind[0]]
-
-
-def test_a_task_that_had_started_does_not_come_back(core):
-    core.open_window("a", 0)
-    core.submit("a", 0, "1", "2", "3")
-    core.interrupt("a", "1")
-    core.interrupt_sent(0)
-    assert core.sent(core.finish(0, "1", "2", seconds=0)) == []
-    assert core.sent(core.recalled(0, "3")) == ["3"]
-
-
-def test_work_goes_on_when_nothing_comes_back(core):
-    core.open_window("a", 0)
-    core.submit("a", 0, "1", "2")
-    core.interrupt("a", "1")
-    core.interrupt_sent(0)
-    core.submit("a", 0, "3")
-    assert core.sent(core.finish(0, "1", "2", seconds=0)) == ["3"]
-
-
-def test_what_is_aborted_while_it_comes_back_fails(core):
-    core.open_window("a", 0)
-    core.submit("a", 0, "1", "2")
-    core.interrupt("a", "1")
-    core.interrupt_sent(0)
-    core.abort("a", "2")
-    core.recalled(0, "2")
-    assert core.failed["2"].status == "aborted"
-
-
-def test_nothing_is_sent_before_the_interrupt_is_out(core):
-    core.submit("a", 0, "1", "2")
-    core.interrupt("a", "1")
-    assert core.sent(core.finish(0, "1")) == []
-    assert core.sent(core.interrupt_sent(0)) == ["2"]
-
-
-def test_new_work_waits_until_the_interrupt_is_out(core):
+def test_a_task_may_be_interrupted_twice(core):
     core.submit("a", 0, "1")
     core.interrupt("a", "1")
+    assert core.interrupt("a", "1") == [InterruptTasks(0, ["1"])]
+
+
+def test_the_tasks_of_another_client_are_not_interrupted(core):
+    core.submit("a", 0, "1")
+    assert core.interrupt("b", "1") == []
+
+
+def test_what_is_done_is_not_interrupted(core):
+    core.submit("a", 0, "1")
     core.finish(0, "1")
-    assert core.sent(core.submit("b", 0, "2")) == []
-    assert core.sent(core.interrupt_sent(0)) == ["2"]
+    assert core.interrupt("a", "1") == []
 
 
-def test_new_work_waits_for_the_last_of_two_interrupts(core):
+def test_work_goes_on_while_an_interrupt_is_on_its_way(core):
     core.submit("a", 0, "1", "2")
     core.interrupt("a", "1")
-    core.interrupt("a", "1")
-    core.finish(0, "1")
-    assert core.sent(core.interrupt_sent(0)) == []
-    assert core.sent(core.interrupt_sent(0)) == ["2"]
+    assert core.sent(core.finish(0, "1")) == ["2"]
 
 
 def test_other_engines_work_on_during_an_interrupt(core):
@@ -273,17 +192,73 @@ def test_other_engines_work_on_during_an_interrupt(core):
     assert core.sent(core.submit("a", 1, "2")) == ["2"]
 
 
-def test_an_interrupt_of_an_idle_engine_does_not_block_it(core):
-    core.interrupt_sent(0)
-    core.interrupts.clear()
-    assert core.sent(core.submit("a", 0, "t")) == ["t"]
-
-
 def test_an_interrupted_cell_without_reply_ends(core):
     core.cell("a", 0, "c", "d")
     core.interrupt("a", "c")
-    core.interrupt_sent(0)
     core.idle(0, "c")
     commands = core.tick(core.core.deadline())
     assert core.failed["c"].status == "interrupted"
     assert core.sent(commands) == ["d"]
+
+
+# ---- kernels without the extension get a signal, which hits whatever runs
+
+
+@pytest.fixture
+def foreign(empty):
+    """A core with two engines of another language and two clients."""
+    empty.clients("a", "b")
+    empty.engines(0, 1, tasks=False)
+    return empty
+
+
+def test_a_kernel_without_the_extension_is_sent_a_signal(foreign):
+    foreign.cell("a", 0, "1", "2")
+    commands = foreign.interrupt("a", "1", "2")
+    assert InterruptEngine(0) in commands and foreign.failed["2"].status == "aborted"
+
+
+def test_every_engine_is_interrupted_in_the_order_asked(empty):
+    empty.clients("a")
+    empty.engines(*range(20), tasks=False)
+    for engine in range(20):
+        empty.cell("a", engine, f"t{engine}")
+    commands = empty.interrupt("a", *(f"t{engine}" for engine in reversed(range(20))))
+    assert empty.only(commands, InterruptEngine) == [InterruptEngine(engine) for engine in reversed(range(20))]
+
+
+def finish(foreign, *cells):
+    commands = []
+    for cell in cells:
+        commands += [*foreign.reply(0, cell), *foreign.idle(0, cell)]
+    return commands
+
+
+def test_nothing_is_sent_before_the_signal_is_out(foreign):
+    foreign.cell("a", 0, "1", "2")
+    foreign.interrupt("a", "1")
+    assert foreign.sent(finish(foreign, "1")) == []
+    assert foreign.sent(foreign.interrupt_sent(0)) == ["2"]
+
+
+def test_new_work_waits_until_the_signal_is_out(foreign):
+    foreign.cell("a", 0, "1")
+    foreign.interrupt("a", "1")
+    finish(foreign, "1")
+    assert foreign.sent(foreign.cell("b", 0, "2")) == []
+    assert foreign.sent(foreign.interrupt_sent(0)) == ["2"]
+
+
+def test_new_work_waits_for_the_last_of_two_signals(foreign):
+    foreign.cell("a", 0, "1", "2")
+    foreign.interrupt("a", "1")
+    foreign.interrupt("a", "1")
+    finish(foreign, "1")
+    assert foreign.sent(foreign.interrupt_sent(0)) == []
+    assert foreign.sent(foreign.interrupt_sent(0)) == ["2"]
+
+
+def test_a_signal_to_an_idle_engine_does_not_block_it(foreign):
+    foreign.interrupt_sent(0)
+    foreign.interrupts.clear()
+    assert foreign.sent(foreign.cell("a", 0, "t")) == ["t"]

@@ -224,19 +224,6 @@ def test_work_that_was_put_aside_keeps_its_order(core):
     assert order == [["a1"], ["a2"], ["b2"], ["a3"]]
 
 
-def test_recalled_work_of_a_client_that_does_not_read_keeps_its_order(core):
-    core.open_window("a", 0)
-    core.submit("b", 0, "b1")
-    core.submit("a", 0, "a1", "a2")
-    core.fill("a")
-    core.submit("a", 0, "a3")
-    core.interrupt("b", "b1")
-    core.interrupt_sent(0)
-    core.finish(0, "b1", seconds=0)
-    assert core.sent(core.recalled(0, "a1", "a2")) == []
-    assert core.sent(core.ack("a", 1)) == ["a1", "a2", "a3"]
-
-
 def test_an_ack_of_an_unknown_client_is_nothing(core):
     assert core.ack("nobody", 5) == []
 
@@ -313,15 +300,11 @@ def test_credit_comes_back_for_a_task_that_is_aborted_in_the_queue(core):
     assert Acknowledge("a", 77) in core.abort("a", "u")
 
 
-def test_credit_comes_back_once_for_a_task_that_is_sent_twice(core):
+def test_credit_comes_back_once_for_a_task_that_is_recalled(core):
     core.open_window("a", 0)
     core.submit("a", 0, "1", "2")
-    core.interrupt("a", "1")
-    core.interrupt_sent(0)
-    core.finish(0, "1", seconds=0)
-    commands = core.recalled(0, "2")
-    assert core.sent(commands) == ["2"]
-    assert core.only(commands, Acknowledge) == []
+    core.abort("a", "2")
+    assert core.only(core.recalled(0, "2"), Acknowledge) == []
 
 
 def test_credit_comes_back_when_an_engine_dies(core):

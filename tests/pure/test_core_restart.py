@@ -2,8 +2,7 @@
 
 import pytest
 
-from pxkernel.core import Announce, EngineJoined, InterruptAsked, InterruptEngine
-from pxkernel.core.core import RECALL_LEAD
+from pxkernel.core import Announce, EngineJoined, InterruptEngine
 
 
 def test_what_was_submitted_before_a_restart_fails(core):
@@ -65,22 +64,14 @@ def test_the_new_kernel_has_no_pace_and_no_window(core):
     assert core.sent(core.handle(EngineJoined(0))) == ["t"]
 
 
-def test_an_interrupt_that_was_on_its_way_does_not_hold_up_the_new_kernel(core):
-    core.submit("a", 0, "t")
-    assert core.only(core.interrupt("a", "t"), InterruptEngine)
-    core.engine_restarts(0)
-    core.handle(EngineJoined(0))
-    assert core.sent(core.submit("a", 0, "u")) == ["u"]
-
-
-def test_an_interrupt_that_waits_for_its_recall_is_dropped(core):
-    core.open_window("a", 0)
-    core.submit("a", 0, "t", "u")
-    core.handle(InterruptAsked("a", ["t"]))
-    core.engine_restarts(0)
-    core.handle(EngineJoined(0))
-    core.submit("a", 0, "v")
-    assert not core.only(core.tick(core.now + 2 * RECALL_LEAD), InterruptEngine)
+def test_an_interrupt_that_was_on_its_way_does_not_hold_up_the_new_kernel(empty):
+    empty.clients("a")
+    empty.engines(0, tasks=False)
+    empty.cell("a", 0, "c")
+    assert empty.only(empty.interrupt("a", "c"), InterruptEngine)
+    empty.engine_restarts(0)
+    empty.handle(EngineJoined(0, tasks=False))
+    assert empty.sent(empty.cell("a", 0, "d")) == ["d"]
 
 
 def test_the_output_of_the_old_kernel_is_complete(core):

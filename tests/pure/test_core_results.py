@@ -132,8 +132,7 @@ def test_a_mark_that_overtakes_settles_what_has_finished_in_order(core):
 def test_a_mark_does_not_count_for_a_task_that_was_recalled(core):
     core.open_window("a", 0)
     core.submit("a", 0, "1", "2", "3")
-    core.interrupt("a", "1")
-    core.interrupt_sent(0)
+    core.abort("a", "2")
     core.outputs_settled(0, "3")
     core.finish(0, "1", "3", seconds=0)
     core.recalled(0, "2")
@@ -207,11 +206,13 @@ def test_the_death_of_an_engine_leaves_the_others_alone(core):
     assert core.delivered(core.engine_dies(0)) == ["t"]
 
 
-def test_an_engine_can_die_while_an_interrupt_is_on_its_way(core):
-    core.submit("a", 0, "t")
-    core.interrupt("a", "t")
-    core.engine_dies(0)
-    assert core.interrupt_sent(0) == []
+def test_an_engine_can_die_while_an_interrupt_is_on_its_way(empty):
+    empty.clients("a")
+    empty.engines(0, tasks=False)
+    empty.cell("a", 0, "t")
+    empty.interrupt("a", "t")
+    empty.engine_dies(0)
+    assert empty.interrupt_sent(0) == []
 
 
 def test_work_for_an_engine_that_has_died_fails(core):
@@ -309,6 +310,6 @@ def test_recalled_work_of_a_client_that_has_left_is_forgotten(core):
     core.open_window("a", 0)
     core.submit("b", 0, "head")
     core.submit("a", 0, "t")
-    core.interrupt("b", "head")
+    core.abort("a", "t")
     core.client_leaves("a")
     assert Forget("t") in core.recalled(0, "t")

@@ -22,6 +22,7 @@ from pxkernel.core import (
     InterruptAsked,
     InterruptEngine,
     InterruptSent,
+    InterruptTasks,
     KernelIdle,
     OutputsSettled,
     RecallTasks,
@@ -39,14 +40,17 @@ STEPS = 1000
 class Engine:
     """One engine: what it has been sent, and what it has said and nobody has heard."""
 
-    def __init__(self, number, rng):
+    def __init__(self, number, rng, extension=True):
         self.number = number
         self.rng = rng
+        self.extension = extension
         self.channel = deque()  # commands over the task channel and the shell, in order
         self.tasks = deque()
         self.says = {"tasks": deque(), "shell": deque(), "iopub": deque(), "launcher": deque()}
         self.running = None
         self.started = []
+        #: How many interrupts it has been told of.
+        self.told = 0
         self.pace = rng.choice([0.0001, 0.0001, 1.0])
 
     def read_all(self):
@@ -56,7 +60,7 @@ class Engine:
                 self.tasks.extend((task, "task") for task in command.tasks)
             elif isinstance(command, RunCell):
                 self.tasks.append((command.task, "cell"))
-            else:
+            elif isinstance(command, RecallTasks):
                 back = [task for task, _ in self.tasks if task in command.tasks]
                 self.tasks = deque(item for item in self.tasks if item[0] not in command.tasks)
                 if back:
@@ -103,6 +107,8 @@ class Play:
         for command in self.checked.handle(event):
             if isinstance(command, RunTasks | RunCell | RecallTasks):
                 self.engines[command.engine].channel.append(command)
+            elif isinstance(command, InterruptTasks):
+                self.engines[command.engine].told += 1
             elif isinstance(command, InterruptEngine):
                 self.engines[command.engine].says["launcher"].append(InterruptSent(command.engine))
 
@@ -111,8 +117,8 @@ class Play:
     def join_engine(self):
         number = self.next_engine
         self.next_engine += 1
-        self.engines[number] = Engine(number, self.rng)
-        self.handle(EngineJoined(number))
+        self.engines[number] = Engine(number, self.rng, extension=self.rng.random() < 0.7)
+        self.handle(EngineJoined(number, self.engines[number].extension))
 
     def join_client(self):
         self.count += 1
@@ -184,11 +190,11 @@ class Play:
         old = self.engines[number]
         self.checked.interrupts.pop(number, None)
         self.handle(EngineRestarts(number, "was restarted"))
-        self.engines[number] = Engine(number, self.rng)
-        self.engines[number].started = old.started
+        self.engines[number] = Engine(number, self.rng, old.extension)
+        self.engines[number].started, self.engines[number].told = old.started, old.told
         if self.rng.random() < 0.5:
             self.submit()
-        self.handle(EngineJoined(number))
+        self.handle(EngineJoined(number, old.extension))
 
     def lose_client(self):
         client = self.clients.pop(self.rng.randrange(len(self.clients)))
@@ -227,3 +233,4 @@ def test_every_task_ends_once_and_in_order(empty, seed):
         started = [place[task] for task in play.started[engine] if task in place]
         assert started == sorted(set(started)), f"{client} on engine {engine}"
     assert sum(map(len, play.started.values())) > 100
+    assert all(not engine.told for engine in play.engines.values() if not engine.extension)
