@@ -13,6 +13,8 @@
 - ``front``     the one socket that clients and engines dial
 - ``roster``    the engines, from their start to their end
 - ``relay``     results and output on their way to the clients
+- ``book``      payloads, results and output of every task (``entries``), open and delivered (``store``, ``sqlite``)
+- ``questions`` the table of what clients can ask; ``hub`` answers what is about tasks, in the language of ``query``
 - ``launcher``  starts, watches, interrupts and ends kernels
 - ``settings``  what the command line of the process says
 """

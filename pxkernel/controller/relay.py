@@ -7,12 +7,17 @@ has settled. News that only say what has settled wait a moment for others: every
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.core import Core
+from ..core.events import Acked, Event
 from ..kernels.channels import KernelMessage
-from ..protocol.messages import Message, Outputs, Results, Settled
+from ..protocol.credit import LIMIT
+from ..protocol.messages import Ack, Message, Outputs, Results, Settled
+from .book import Book
 
 #: The iopub messages that are somebody's output.
 OUTPUT_TYPES = frozenset(
@@ -44,8 +49,9 @@ class Outbox:
         self.outputs.append([task_id, message.msg_type])
         self.output_payloads.append([message.content, *message.buffers])
 
-    def drop_output(self, task_id: str, message: KernelMessage) -> None:
-        self.dropped[task_id] = self.dropped.get(task_id, 0) + message.size
+    def add_dropped(self, task_id: str, amount: int) -> None:
+        if amount:
+            self.dropped[task_id] = self.dropped.get(task_id, 0) + amount
 
     def add_result(self, task_id: str, record: dict[str, Any], frames: Sequence[Any]) -> None:
         self.results.append([task_id, record])
@@ -75,6 +81,108 @@ class Outbox:
             messages.append(Settled(self.settled))
             self.settled = []
         return messages
+
+
+class Relay:
+    """What is on its way to the clients.
+
+    Parameters
+    ----------
+    book
+        The tasks that results are of.
+    core
+        Has the credit of the clients.
+    handle
+        Gives an event to the core.
+    send
+        Sends a message to a client.
+    """
+
+    def __init__(
+        self, book: Book, core: Core, handle: Callable[[Event], None], send: Callable[[str, Message], None]
+    ):
+        self._book = book
+        self._core = core
+        self._handle = handle
+        self._send = send
+        self._outboxes: dict[str, Outbox] = {}
+
+    def open(self, client: str) -> None:
+        self._outboxes[client] = Outbox()
+
+    def close(self, client: str) -> None:
+        del self._outboxes[client]
+
+    def output(self, client: str, task: str, message: KernelMessage) -> None:
+        """Pass an output on, or count it as dropped if the client has no credit."""
+        outbox = self._outboxes.get(client)
+        if outbox is None:
+            return
+        if self._core.spend(client, message.size):
+            outbox.add_output(task, message)
+        else:
+            outbox.add_dropped(task, message.size)
+
+    def deliver(self, client: str, tasks: Sequence[str]) -> None:
+        """Pass on the results of tasks, and what was asked for again."""
+        outbox = self._outboxes.get(client)
+        for task in tasks:
+            if task not in self._book:
+                self._deliver_read(client, task)
+                continue
+            entry = self._book[task]
+            if outbox is not None:
+                outbox.add_result(task, entry.record or {}, entry.result or ())
+            self._book.delivered(task)
+
+    def _deliver_read(self, client: str, read: str) -> None:
+        entry, announced = self._book.take(read)
+        outbox = self._outboxes.get(client)
+        if outbox is None:
+            return
+        if entry is None or entry.record is None or entry.result is None:
+            outbox.add_result(read, {"status": "died", "reason": "its result is not kept any more"}, ())
+            # The client will not acknowledge what it does not get.
+            self._handle(Acked(client, announced))
+        else:
+            for message in entry.outputs:
+                self.output(client, read, message)
+            outbox.add_dropped(read, entry.dropped)
+            outbox.add_result(read, entry.record, entry.result)
+        outbox.settle(read, time.monotonic())
+
+    def settle(self, client: str, task: str) -> None:
+        """All output of a task has been passed on."""
+        self._book.settled(task)
+        if (outbox := self._outboxes.get(client)) is not None:
+            outbox.settle(task, time.monotonic())
+
+    def acknowledge(self, client: str, amount: int) -> None:
+        """Give a client back its submission credit, some of it at a time."""
+        outbox = self._outboxes.get(client)
+        if outbox is None:
+            return
+        outbox.unacknowledged += amount
+        if outbox.unacknowledged > LIMIT // 16:
+            self._send(client, Ack(outbox.unacknowledged))
+            outbox.unacknowledged = 0
+
+    def waits(self, now: float) -> list[float]:
+        """How many seconds may pass before ``flush_due``, by client."""
+        return [wait for outbox in self._outboxes.values() if (wait := outbox.wait(now)) is not None]
+
+    def flush_due(self) -> None:
+        """Send what is not to wait any longer."""
+        now = time.monotonic()
+        for client, outbox in list(self._outboxes.items()):
+            if outbox.wait(now) == 0:
+                self.flush(client)
+
+    def flush(self, client: str) -> None:
+        """Send what there is for a client."""
+        if (outbox := self._outboxes.get(client)) is not None:
+            for message in outbox.take():
+                self._send(client, message)
 
 
 def cell_record(message: KernelMessage) -> dict[str, Any]:

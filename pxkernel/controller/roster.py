@@ -100,6 +100,11 @@ class Roster:
         """What clients may know of one engine."""
         return self._records[engine].public()
 
+    def uuid(self, engine: int) -> str:
+        """The uuid of an engine, "" if there is none with this id any more."""
+        record = self._records.get(engine)
+        return "" if record is None else record.uuid
+
     def send(self, engine: int, message: Message) -> None:
         """Send over the task channel of an engine. If it cannot be reached it has ended, which its watcher tells."""
         record = self._records.get(engine)

@@ -13,7 +13,6 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,30 +27,23 @@ from ..kernels.channels import Channels, KernelMessage
 from ..kernels.forkserver import forkserver
 from ..protocol import messages as m
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.credit import LIMIT
 from ..protocol.processes import wait_for_end
 from ..protocol.wire import size
+from .book import Book
 from .front import Front
+from .hub import Hub
 from .launcher import Launcher
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
-from .relay import OUTPUT_TYPES, Outbox, cell_record
+from .relay import OUTPUT_TYPES, Relay, cell_record
 from .roster import Roster
 from .settings import Settings
+from .store import open_store
 
 #: How many messages of one socket are taken before the others get their turn.
 TURN = 200
 #: macOS has no upper limit and refuses to be given none.
 MOST_FILES = 65535
-
-
-@dataclass(slots=True)
-class Work:
-    """The payload of one task until it is done."""
-
-    kind: str
-    options: dict[str, Any]
-    payload: Sequence[Any]
 
 
 class Server:
@@ -79,16 +71,16 @@ class Server:
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch
         )
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
-        #: Identities on the front, and what is on its way, by client.
+        #: Identities on the front, by client.
         self._clients: dict[str, bytes] = {}
-        self._outboxes: dict[str, Outbox] = {}
-        self._work: dict[str, Work] = {}
-        self._results: dict[str, tuple[dict[str, Any], Sequence[Any]]] = {}
+        self._book = Book(open_store(settings), self._roster.uuid, self._read_is_ready)
+        self._relay = Relay(self._book, self._core, self._handle, self._to_client)
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         #: What to call, by process, when one ends.
         self._watched: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._questions = Questions()
         self._questions.add("stop", self._stop_asked)
+        Hub(self._core, self._book, self._accept).answer(self._questions)
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -113,9 +105,9 @@ class Server:
             c.InterruptEngine: lambda command: self._launcher.interrupt(command.engine),
             c.Fail: self._fail,
             c.Deliver: self._deliver,
-            c.Settle: self._settle,
-            c.Acknowledge: self._acknowledge,
-            c.Forget: lambda command: self._forget(command.task),
+            c.Settle: lambda command: self._relay.settle(command.client, command.task),
+            c.Acknowledge: lambda command: self._relay.acknowledge(command.client, command.amount),
+            c.Forget: self._forget,
             c.Announce: lambda command: self._announce_engines(command.joined, command.left),
         }
         self._on_launcher: dict[str, Callable[..., None]] = {
@@ -168,8 +160,7 @@ class Server:
     def _timeout(self) -> float | None:
         now = time.monotonic()
         times = [t - now for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
-        waits = [self._prompts.wait(now), *(outbox.wait(now) for outbox in self._outboxes.values())]
-        times += [wait for wait in waits if wait is not None]
+        times += [wait for wait in (self._prompts.wait(now), *self._relay.waits(now)) if wait is not None]
         return max(0.0, min(times)) * 1000 + 1 if times else None
 
     def _wake(self) -> None:
@@ -240,7 +231,7 @@ class Server:
     def _client_joins(self, identity: bytes, hello: m.Hello) -> None:
         self._clients[hello.session] = identity
         self._front.who[identity] = hello.session
-        self._outboxes[hello.session] = Outbox()
+        self._relay.open(hello.session)
         self._handle(e.ClientJoined(hello.session))
         info = {
             "cluster_id": self._cluster.cluster_id,
@@ -255,7 +246,8 @@ class Server:
         identity = self._clients.pop(client, None)
         if identity is not None:
             self._unwatch(self._client_gone, client)
-            del self._front.who[identity], self._outboxes[client]
+            del self._front.who[identity]
+            self._relay.close(client)
             self._prompts.client_gone(client)
             self._handle(e.ClientLeft(client))
 
@@ -272,11 +264,15 @@ class Server:
         for (kind, options, targets), payload in zip(message.calls, message.payloads, strict=True):
             # The prefix says whose output it is: a client cannot name the tasks of another.
             own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
-            if not own or any(task in self._work for task, _ in own):
+            if not own or any(task in self._book for task, _ in own):
                 raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
-            for task, _ in own:
-                self._work[task] = Work(kind, options, payload)
-            self._handle(e.Submitted(client, kind, size(payload), own))
+            self._accept(client, kind, options, payload, options.pop("label", None), own)
+
+    def _accept(
+        self, client: str, kind: str, options: dict[str, Any], payload: Sequence[Any], label: str | None, targets: Any
+    ) -> None:
+        self._book.submitted(client, kind, options, payload, label, targets)
+        self._handle(e.Submitted(client, kind, size(payload), targets))
 
     def _abort(self, identity: bytes, message: m.Abort) -> None:
         if (client := self._client_of(identity)) is not None:
@@ -313,8 +309,8 @@ class Server:
             return
         results = []
         for (task, record), frames in zip(message.results, message.payloads, strict=True):
-            if task in self._work:
-                self._results[task] = (record, frames)
+            if task in self._book:
+                self._book.finished(task, engine, record, frames)
                 seconds = record["completed"] - record["started"]
                 results.append((task, size(frames), seconds, not record.get("quiet")))
         self._handle(e.TasksFinished(engine, results))
@@ -324,7 +320,7 @@ class Server:
             self._handle(e.TasksRecalled(engine, message.tasks))
 
     def _ask_client(self, client: str, message: m.Message) -> bool:
-        self._flush(client)
+        self._relay.flush(client)
         self._to_client(client, message)
         return client in self._clients
 
@@ -343,21 +339,16 @@ class Server:
 
     def _cell_replied(self, message: KernelMessage) -> None:
         task = message.parent.get("msg_id", "")
-        if task in self._work and task not in self._results:
-            self._results[task] = (cell_record(message), [message.content])
+        if task in self._book and self._book[task].record is None:
+            self._book.finished(task, message.engine, cell_record(message), [message.content])
             self._handle(e.CellReplied(message.engine, task, message.size))
 
     def _iopub(self, message: KernelMessage) -> None:
         task = message.parent.get("msg_id", "")
         client = task.partition(":")[0]
         if message.msg_type in OUTPUT_TYPES:
-            outbox = self._outboxes.get(client)
-            if outbox is None:
-                return
-            if self._core.spend(client, message.size):
-                outbox.add_output(task, message)
-            else:
-                outbox.drop_output(task, message)
+            self._book.add_output(task, message)
+            self._relay.output(client, task, message)
         elif message.msg_type != "status" or b'"idle"' not in message.content or self._prompts.seen(message):
             return
         elif ":" in task:
@@ -369,14 +360,14 @@ class Server:
     # -- commands of the core -----------------------------------------------------------------------------------------
 
     def _run_tasks(self, command: c.RunTasks) -> None:
-        work = [(task, self._work[task]) for task in command.tasks]
-        tasks = [[task, item.kind, item.options] for task, item in work]
-        self._roster.send(command.engine, m.Run(tasks, tuple(item.payload for _, item in work)))
+        work = [self._book[task] for task in command.tasks]
+        tasks = [[entry.id, entry.kind, entry.options] for entry in work]
+        self._roster.send(command.engine, m.Run(tasks, tuple(entry.request or () for entry in work)))
 
     def _run_cell(self, command: c.RunCell) -> None:
-        work = self._work[command.task]
+        work = self._book[command.task]
         content = {
-            "code": bytes(work.payload[0]).decode(),
+            "code": work.code,
             "silent": False,
             "store_history": True,
             "user_expressions": {},
@@ -398,52 +389,34 @@ class Server:
         if command.status == "interrupted":
             error = {"ename": "KeyboardInterrupt", "evalue": command.reason, "traceback": [], "mro": []}
             record = {"status": "error", "error": error}
-        self._results[command.task] = (record, [])
+        self._book.finished(command.task, command.engine, record, [])
 
     def _deliver(self, command: c.Deliver) -> None:
-        outbox = self._outboxes.get(command.client)
         for task in command.tasks:
-            record, frames = self._results[task]
-            if outbox is not None:
-                outbox.add_result(task, record, frames)
-            self._forget(task)
+            self._prompts.forget(task)
+        self._relay.deliver(command.client, command.tasks)
 
-    def _settle(self, command: c.Settle) -> None:
-        if (outbox := self._outboxes.get(command.client)) is not None:
-            outbox.settle(command.task, time.monotonic())
+    def _forget(self, command: c.Forget) -> None:
+        self._prompts.forget(command.task)
+        self._book.left(command.task)
 
-    def _acknowledge(self, command: c.Acknowledge) -> None:
-        outbox = self._outboxes.get(command.client)
-        if outbox is None:
-            return
-        outbox.unacknowledged += command.amount
-        if outbox.unacknowledged > LIMIT // 16:
-            self._to_client(command.client, m.Ack(outbox.unacknowledged))
-            outbox.unacknowledged = 0
-
-    def _forget(self, task: str) -> None:
-        self._work.pop(task, None)
-        self._prompts.forget(task)
-        self._results.pop(task, None)
+    def _read_is_ready(self, read: str, amount: int) -> None:
+        client = read.partition(":")[0]
+        if client in self._clients:
+            self._handle(e.Fetched(client, read, amount))
+        else:
+            self._book.left(read)
 
     def _announce_engines(self, joined: Sequence[int], left: Sequence[tuple[int, str]]) -> None:
         engines = [self._roster.public(engine) for engine in joined]
         for client in list(self._clients):
             # In the order of events: what an engine has done is told before that it has gone.
-            self._flush(client)
+            self._relay.flush(client)
             self._to_client(client, m.EnginesChanged(engines, [list(pair) for pair in left]))
 
     def _flush_due(self) -> None:
-        now = time.monotonic()
-        self._prompts.flush(now)
-        for client, outbox in list(self._outboxes.items()):
-            if outbox.wait(now) == 0:
-                self._flush(client)
-
-    def _flush(self, client: str) -> None:
-        if (outbox := self._outboxes.get(client)) is not None:
-            for message in outbox.take():
-                self._to_client(client, message)
+        self._prompts.flush(time.monotonic())
+        self._relay.flush_due()
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -456,7 +429,7 @@ class Server:
 
     def _finish(self) -> None:
         for client in list(self._clients):
-            self._flush(client)
+            self._relay.flush(client)
         for question in self._stop_askers:
             question.answer()
         for identity in self._clients.values():
@@ -469,6 +442,7 @@ class Server:
             forkserver().close()
         self._channels.close()
         self._front.close()
+        self._book.close()
         self._context.term()
         self._cluster.remove()
 

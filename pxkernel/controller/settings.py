@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+#: The bytes of delivered results that a controller keeps.
+STORE_LIMIT = 256 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -24,6 +27,10 @@ class Settings:
     owner_pid: int | None
     #: The file descriptor on which the controller says that it listens, or why not.
     ready: int
+    #: Where delivered results are kept: "memory", "sqlite", "sqlite:<path>" or "none".
+    store: str = "memory"
+    #: Bytes.
+    store_limit: int = STORE_LIMIT
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

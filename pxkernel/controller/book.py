@@ -1,0 +1,187 @@
+"""The book: what the controller keeps of each task beside where it is, which the core knows.
+
+::
+
+    submitted ──▶ open: payload, output, result ──▶ delivered and all output here ──▶ store
+
+An entry is open until its client has the result (or has left) and all of its output has come. Then it moves to the store,
+which forgets the oldest when it is over its budget: what nobody has yet is never forgotten.
+
+A *read* is one delivery of a result to somebody who asked for it again. Its name is made by the client, like the id of a
+task, and it waits until the entry moves to the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from typing import Any
+
+from ..kernels.channels import KernelMessage
+from ..protocol.wire import size
+from .entries import Entry
+from .store import Store
+
+
+class Book:
+    """The entries of all tasks.
+
+    Parameters
+    ----------
+    store
+        Where entries go that are delivered.
+    uuid_of
+        The uuid of an engine by its id, "" if it is gone.
+    ready
+        ``ready(read, size)`` is called when what a read waits for is there; ``size`` is that of the result.
+    """
+
+    def __init__(self, store: Store, uuid_of: Callable[[int], str], ready: Callable[[str, int], None]):
+        self._store = store
+        self._uuid_of = uuid_of
+        self._ready = ready
+        self._open: dict[str, Entry] = {}
+        self._numbers = count(store.first_number)
+        #: What a read is of, and how many bytes were announced: (task, size). The reads that wait for a task.
+        self._reads: dict[str, tuple[str, int]] = {}
+        self._waiting: dict[str, list[str]] = {}
+
+    def __contains__(self, task: str) -> bool:
+        """Whether this task is open."""
+        return task in self._open
+
+    def __getitem__(self, task: str) -> Entry:
+        """An open entry."""
+        return self._open[task]
+
+    # -- the life of an entry -----------------------------------------------------------------------------------------
+
+    def submitted(
+        self,
+        client: str,
+        kind: str,
+        options: dict[str, Any],
+        payload: Sequence[Any],
+        label: str | None,
+        targets: Iterable[tuple[str, int | None]],
+    ) -> None:
+        """Open the entries of one call: ``targets`` = (task, engine) pairs."""
+        now = time.time()
+        for task, engine in targets:
+            uuid = "" if engine is None else self._uuid_of(engine)
+            number = next(self._numbers)
+            self._open[task] = Entry(task, client, kind, options, payload, number, now, label, engine, uuid)
+
+    def add_output(self, task: str, message: KernelMessage) -> None:
+        """Keep an output of an open task."""
+        entry = self._open.get(task)
+        if entry is not None:
+            entry.add_output(message)
+
+    def finished(self, task: str, engine: int | None, record: dict[str, Any], result: Sequence[Any]) -> None:
+        """The result of an open task is here; a task that is run again has another one later."""
+        entry = self._open[task]
+        if entry.delivered:
+            return
+        entry.record, entry.result, entry.received = record, result, time.time()
+        entry.settled = bool(record.get("quiet"))
+        if engine != entry.engine:
+            entry.engine, entry.engine_uuid = engine, "" if engine is None else self._uuid_of(engine)
+
+    def settled(self, task: str) -> None:
+        """All output of a task has come."""
+        entry = self._open.get(task)
+        if entry is not None:
+            entry.settled = True
+            if entry.delivered:
+                self._close(entry)
+
+    def delivered(self, task: str) -> None:
+        """The client of a task has its result."""
+        entry = self._open[task]
+        entry.delivered = True
+        if entry.settled:
+            self._close(entry)
+
+    def left(self, task: str) -> None:
+        """The client of a task, or of a read, has left."""
+        entry = self._open.get(task)
+        if entry is None:
+            self._reads.pop(task, None)
+            return
+        if entry.record is None:
+            entry.record = {"status": "aborted", "reason": "its client left before it started"}
+            entry.received, entry.settled = time.time(), True
+        self.delivered(task)
+
+    def _close(self, entry: Entry) -> None:
+        # Before the store has it: a result that is too large for the store still reaches those who wait for it.
+        for read in self._waiting.pop(entry.id, ()):
+            self._announce(read, entry)
+        del self._open[entry.id]
+        if not entry.purged:
+            self._store.add(entry)
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def get(self, task: str) -> Entry | None:
+        """An entry, open or kept."""
+        entry = self._open.get(task)
+        if entry is None:
+            return self._store.get(task)
+        return None if entry.purged else entry
+
+    def entries(self, payloads: bool = False) -> Iterator[Entry]:
+        """All entries, open and kept; without ``payloads`` these may be missing."""
+        yield from self._store.entries(payloads)
+        yield from (entry for entry in self._open.values() if not entry.purged)
+
+    def read(self, read: str, task: str) -> None:
+        """Have the result of a task delivered again, now or when it is there.
+
+        Raises
+        ------
+        KeyError
+            It is neither open nor kept.
+        """
+        kept = None if task in self._open else self._store.get(task)
+        if kept is None and task not in self._open:
+            raise KeyError(f"No such message: {task}")
+        self._reads[read] = task, 0
+        if kept is None:
+            self._waiting.setdefault(task, []).append(read)
+        else:
+            self._announce(read, kept)
+
+    def _announce(self, read: str, entry: Entry) -> None:
+        if read in self._reads:
+            announced = size(entry.result or ())
+            self._reads[read] = entry.id, announced
+            self._ready(read, announced)
+
+    def take(self, read: str) -> tuple[Entry | None, int]:
+        """At the delivery of a read: the entry, None if it has been forgotten meanwhile, and the bytes announced."""
+        task, announced = self._reads.pop(read)
+        return self.get(task), announced
+
+    # -- changes ------------------------------------------------------------------------------------------------------
+
+    def resubmitted(self, task: str, again: str) -> None:
+        """A task was submitted once more, under the id ``again``."""
+        entry = self.get(task)
+        if entry is not None:
+            entry.resubmitted = again
+            if task not in self._open:
+                self._store.add(entry)
+
+    def remove(self, tasks: Iterable[str]) -> None:
+        """Forget these entries, which have their results; their clients still get them."""
+        for task in tasks:
+            if task in self._open:
+                self._open[task].purged = True
+            else:
+                self._store.remove([task])
+
+    def close(self) -> None:
+        self._store.close()

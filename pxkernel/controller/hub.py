@@ -1,0 +1,169 @@
+"""What clients can ask about tasks, their own and those of others (features HUB, AMR-02, AMR-03).
+
+Everything is answered from the core's tables and the book, at once. Results do not travel in answers but as what they
+are: ``fetch`` has them delivered again, under the rules for credit that hold for all results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..core.core import Core
+from ..core.tables import Engine
+from .book import Book
+from .entries import FIELDS, PAYLOADS, Entry
+from .query import find, wanted_fields
+from .questions import LATER, Question, Questions
+
+#: Has a call done: ``accept(client, kind, options, payload, label, targets)``.
+Accept = Callable[[str, str, dict[str, Any], Sequence[Any], str | None, list[tuple[str, int]]], None]
+#: The fields from which a client makes the metadata of somebody else's result.
+DESCRIPTION = ("msg_id", "engine_id", "engine_uuid", "kind", "label", "submitted", "execute_input")
+
+
+class Hub:
+    """Answers questions about tasks.
+
+    Parameters
+    ----------
+    core, book
+        Where tasks are, and what is known of them.
+    accept
+        Has a call done, as if its client had submitted it.
+    """
+
+    def __init__(self, core: Core, book: Book, accept: Accept):
+        self._core = core
+        self._book = book
+        self._accept = accept
+
+    def answer(self, questions: Questions) -> None:
+        """Add the topics."""
+        questions.add("queue_status", self._queue_status)
+        questions.add("result_status", self._result_status)
+        questions.add("history", self._history)
+        questions.add("query", self._query)
+        questions.add("describe", self._describe)
+        questions.add("fetch", self._fetch)
+        questions.add("resubmit", self._resubmit)
+        questions.add("purge", self._purge)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def _queue_status(self, question: Question, engines: list[int], verbose: bool) -> dict[str, Any]:
+        """By engine (JSON makes its id a string), and "unassigned": what has no engine yet."""
+        done: dict[int | None, list[str]] = {}
+        if verbose:
+            for entry in self._sorted(self._book.entries()):
+                if entry.record is not None:
+                    done.setdefault(entry.engine, []).append(entry.id)
+        status: dict[str, Any] = {}
+        for engine in engines:
+            if engine not in self._core.engines:
+                raise IndexError(f"No such engine: {engine}")
+            status[str(engine)] = self._of_engine(self._core.engines[engine], verbose, done.get(engine, []))
+        return {**status, "unassigned": [] if verbose else 0}
+
+    @staticmethod
+    def _of_engine(engine: Engine, verbose: bool, done: list[str]) -> dict[str, Any]:
+        queue = [*engine.sent, *engine.waiting()]
+        if verbose:
+            return {"queue": queue, "completed": done, "tasks": []}
+        return {"queue": len(queue), "completed": engine.completed, "tasks": 0}
+
+    def _entry(self, task: str) -> Entry:
+        entry = self._book.get(task)
+        if entry is None:
+            raise KeyError(f"No such message: {task}")
+        return entry
+
+    def _result_status(self, question: Question, tasks: list[str]) -> dict[str, list[str]]:
+        entries = list(map(self._entry, tasks))
+        pending = [entry.id for entry in entries if entry.record is None]
+        return {"pending": pending, "completed": [entry.id for entry in entries if entry.record is not None]}
+
+    def _history(self, question: Question) -> list[str]:
+        return [entry.id for entry in self._sorted(self._book.entries())]
+
+    @staticmethod
+    def _sorted(entries: Any) -> list[Entry]:
+        return sorted(entries, key=lambda entry: entry.number)
+
+    def _query(self, question: Question, query: dict[str, Any], keys: list[str] | None) -> Any:
+        """The records in the order of submission; of payloads the index among those of the answer."""
+        names = wanted_fields(keys)
+        payloads: list[Sequence[Any]] = []
+        records = []
+        for entry in self._sorted(find(self._candidates(query, not PAYLOADS.isdisjoint(names)), query)):
+            record = {name: FIELDS[name](entry) for name in names}
+            for name in PAYLOADS.intersection(names):
+                if record[name] is not None:
+                    payloads.append(record[name])
+                    record[name] = len(payloads) - 1
+            records.append(record)
+        question.answer(records, payloads)
+        return LATER
+
+    def _candidates(self, query: dict[str, Any], payloads: bool) -> Any:
+        task = query.get("msg_id")
+        if not isinstance(task, str):
+            return self._book.entries(payloads)
+        entry = self._book.get(task)
+        return [] if entry is None else [entry]
+
+    # -- results of others, and again ---------------------------------------------------------------------------------
+
+    def _describe(self, question: Question, tasks: list[str]) -> list[dict[str, Any]]:
+        return [{name: FIELDS[name](entry) for name in DESCRIPTION} for entry in map(self._entry, tasks)]
+
+    def _fetch(self, question: Question, reads: list[list[str]]) -> None:
+        """Deliver results: ``reads`` = [name of this delivery, task] pairs. The answer says that they are on their way."""
+        for read, task in reads:
+            self._check_name(question, read)
+            self._entry(task)
+        for read, task in reads:
+            self._book.read(read, task)
+
+    def _resubmit(self, question: Question, tasks: list[list[str]]) -> list[dict[str, Any]]:
+        """Do tasks again: ``tasks`` = [new id, old id] pairs; each on its engine, or if that is gone on the idlest one."""
+        again = []
+        for name, task in tasks:
+            self._check_name(question, name)
+            entry = self._book.get(task)
+            if entry is None:
+                raise KeyError(f"No such msg(s): {[task]}")
+            if entry.request is None:
+                raise KeyError(f"the request of {task} is not kept any more")
+            again.append((name, entry, self._engine_for(entry)))
+        for name, entry, engine in again:
+            self._accept(
+                question.client or "", entry.kind, entry.options, entry.request or (), entry.label, [(name, engine)]
+            )
+            self._book.resubmitted(entry.id, name)
+        return self._describe(question, [name for name, _, _ in again])
+
+    def _engine_for(self, entry: Entry) -> int:
+        engines = self._core.engines
+        if entry.engine is not None and (entry.engine in engines or not engines):
+            return entry.engine
+        return min(engines.values(), key=lambda engine: len(engine.sent) + len(engine.queue)).id
+
+    @staticmethod
+    def _check_name(question: Question, name: str) -> None:
+        if question.client is None or not name.startswith(question.client + ":"):
+            raise ValueError(f"{name!r} is not a name of client {question.client}")
+
+    # -- forgetting ---------------------------------------------------------------------------------------------------
+
+    def _purge(self, question: Question, tasks: list[str] | None, engines: list[int]) -> None:
+        """Forget results: those of tasks (None: all), and those of engines. Unknown ids are ignored."""
+        for task in tasks or ():
+            entry = self._book.get(task)
+            if entry is not None and entry.record is None:
+                raise IndexError(f"msg pending: {task!r}")
+        chosen = set(tasks or ())
+        for entry in self._book.entries():
+            if entry.record is not None and (tasks is None or entry.engine in engines):
+                chosen.add(entry.id)
+        self._book.remove(chosen)

@@ -1,0 +1,123 @@
+"""The stores of results that have been delivered (features HUB-12 to HUB-14; design, decision 11).
+
+What nobody has yet is never here: it waits in the book. A store is bounded by a budget of bytes and forgets the oldest
+delivered first. One payload of more than a quarter of the budget is not kept at all: it would drive out everything else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ..protocol.wire import size
+from .entries import Entry
+from .settings import Settings
+from .sqlite import SQLiteStore
+
+
+class Store(Protocol):
+    """Where delivered results are; the book calls it."""
+
+    #: The number of the next submission: larger than all that are in the store.
+    first_number: int
+
+    def add(self, entry: Entry) -> None:
+        """Keep an entry, in the place of an older one with its id; may forget others."""
+
+    def get(self, task: str) -> Entry | None:
+        """One entry with all its payloads."""
+
+    def entries(self, payloads: bool = False) -> Iterator[Entry]:
+        """All of them, the oldest first; without ``payloads`` these may be missing (None)."""
+
+    def remove(self, tasks: Iterable[str]) -> None:
+        """Forget these, if they are there."""
+
+    def close(self) -> None: ...
+
+
+class MemoryStore:
+    """Keeps the entries as they are.
+
+    Parameters
+    ----------
+    limit
+        Bytes.
+    """
+
+    first_number = 0
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._entries: dict[str, Entry] = {}
+        #: How many entries share a payload, by its identity: it is in memory once.
+        self._shared: Counter[int] = Counter()
+        self.size = 0
+
+    def add(self, entry: Entry) -> None:
+        self.remove([entry.id])
+        entry = entry.without_large_payloads(self._limit // 4)
+        self._entries[entry.id] = entry
+        self.size += self._cost(entry, 1)
+        while self.size > self._limit and self._entries:
+            self.remove([next(iter(self._entries))])
+
+    def get(self, task: str) -> Entry | None:
+        return self._entries.get(task)
+
+    def entries(self, payloads: bool = False) -> Iterator[Entry]:
+        return iter(list(self._entries.values()))
+
+    def remove(self, tasks: Iterable[str]) -> None:
+        for task in tasks:
+            entry = self._entries.pop(task, None)
+            if entry is not None:
+                self.size -= self._cost(entry, -1)
+
+    def close(self) -> None:
+        self._entries.clear()
+
+    def _cost(self, entry: Entry, change: int) -> int:
+        """The bytes that come or go with an entry."""
+        request = entry.request
+        if request is None:
+            return entry.size
+        others = self._shared[id(request)] - (change < 0)
+        self._shared[id(request)] += change
+        if not self._shared[id(request)]:
+            del self._shared[id(request)]
+        # The first one brings the payload, the last one takes it along.
+        return entry.size - size(request) if others else entry.size
+
+
+class NoStore:
+    """Keeps nothing."""
+
+    first_number = 0
+
+    def add(self, entry: Entry) -> None:
+        return
+
+    def get(self, task: str) -> Entry | None:
+        return None
+
+    def entries(self, payloads: bool = False) -> Iterator[Entry]:
+        return iter(())
+
+    def remove(self, tasks: Iterable[str]) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings of a controller ask for."""
+    kind, _, path = settings.store.partition(":")
+    if kind == "none":
+        return NoStore()
+    if kind == "sqlite":
+        return SQLiteStore(Path(path or Path(settings.directory) / "tasks.db"), settings.store_limit)
+    return MemoryStore(settings.store_limit)

@@ -1,0 +1,188 @@
+"""The stores of delivered results: what they keep, and what they forget (HUB-12, HUB-13, HUB-14; design, decision 11)."""
+
+import json
+import sqlite3
+import stat
+
+import pytest
+
+from pxkernel.controller.entries import OUTPUT_LIMIT, OVERHEAD, Entry
+from pxkernel.controller.settings import Settings
+from pxkernel.controller.sqlite import SQLiteStore
+from pxkernel.controller.store import MemoryStore, NoStore, open_store
+from pxkernel.kernels.channels import KernelMessage
+
+LIMIT = 20 * OVERHEAD
+
+
+def entry(number, request=(b"request",), result=(b"result",), kind="apply"):
+    return Entry(
+        f"c:{number}", "c", kind, {"x": 1}, list(request), number, 100.0, "label", 3, "uuid",
+        record={"status": "ok", "started": 1.0, "completed": 2.0}, result=list(result), received=2.5, settled=True,
+        delivered=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, tmp_path):
+    store = MemoryStore(LIMIT) if request.param == "memory" else SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    yield store
+    store.close()
+
+
+def ids(store):
+    return [entry.id for entry in store.entries()]
+
+
+def test_what_was_added_is_there(store):
+    store.add(entry(0))
+    store.add(entry(1))
+    assert ids(store) == ["c:0", "c:1"]
+    got = store.get("c:1")
+    assert got.request == [b"request"] and got.result == [b"result"] and got.record["status"] == "ok"
+    assert got == entry(1)
+    assert store.get("c:9") is None
+
+
+def test_entries_with_payloads(store):
+    store.add(entry(0, request=[b"1", b"", b"22"], result=[]))
+    (got,) = store.entries(payloads=True)
+    assert got.request == [b"1", b"", b"22"] and got.result == []
+
+
+def test_the_code_of_cells_is_there_without_payloads(store):
+    store.add(entry(0, request=[b"x = 1"], kind="cell"))
+    (got,) = store.entries()
+    assert got.code == "x = 1"
+
+
+def test_output_is_kept(store):
+    task = entry(0)
+    task.add_output(KernelMessage(3, "stream", {}, b'{"name": "stdout", "text": "hi"}', ()))
+    task.add_output(KernelMessage(3, "display_data", {}, b'{"data": {}}', (b"png", b"")))
+    store.add(task)
+    got = store.get("c:0")
+    assert got.text("stdout") == "hi"
+    assert (got.outputs[1].msg_type, list(got.outputs[1].buffers)) == ("display_data", [b"png", b""])
+    assert got.size == task.size
+
+
+def test_over_the_budget_the_oldest_go(store):
+    for number in range(50):
+        store.add(entry(number))
+        assert store.size <= LIMIT
+    kept = ids(store)
+    assert kept == [f"c:{number}" for number in range(50 - len(kept), 50)] and 15 < len(kept) <= 20
+
+
+def test_large_results_drive_out_more(store):
+    for number in range(15):
+        store.add(entry(number))
+    store.add(entry(15, result=[bytes(LIMIT // 4)]))
+    assert ids(store)[-1] == "c:15" and len(ids(store)) < 16 and store.size <= LIMIT
+
+
+def test_a_payload_that_is_too_large_is_not_kept_and_drives_out_nothing(store):
+    for number in range(5):
+        store.add(entry(number))
+    large = entry(5, request=[b"1"], result=[bytes(LIMIT // 4 + 1)])
+    store.add(large)
+    store.add(entry(6, request=[bytes(LIMIT)]))
+    assert ids(store) == [f"c:{number}" for number in range(7)]
+    assert store.get("c:5").result is None and store.get("c:5").request == [b"1"]
+    assert store.get("c:6").request is None and store.get("c:6").result == [b"result"]
+    assert large.result is not None  # somebody may be reading it
+
+
+def test_removing(store):
+    for number in range(3):
+        store.add(entry(number))
+    before = store.size
+    store.remove(["c:1", "unknown"])
+    assert ids(store) == ["c:0", "c:2"] and store.size == before - entry(1).size
+    store.remove(ids(store))
+    assert store.size == 0
+
+
+def test_adding_again_replaces(store):
+    store.add(entry(0))
+    again = entry(0)
+    again.resubmitted = "c:7"
+    store.add(again)
+    assert ids(store) == ["c:0"] and store.get("c:0").resubmitted == "c:7" and store.size == again.size
+
+
+def test_a_payload_that_tasks_share_is_counted_once():
+    store, payload = MemoryStore(LIMIT), [bytes(OVERHEAD)]
+    tasks = [entry(number) for number in range(4)]
+    for task in tasks:
+        task.request = payload
+        store.add(task)
+    assert store.size == sum(task.size for task in tasks) - 3 * OVERHEAD
+    store.remove(["c:0", "c:2"])
+    assert store.size == tasks[1].size + tasks[3].size - OVERHEAD
+    store.remove(["c:1", "c:3"])
+    assert store.size == 0 and not store._shared
+
+
+def test_output_is_bounded():
+    task = entry(0)
+    message = KernelMessage(3, "stream", {}, json.dumps({"name": "stdout", "text": "x" * 100_000}).encode(), ())
+    for _ in range(20):
+        task.add_output(message)
+    assert task.output_size <= OUTPUT_LIMIT and task.dropped == message.size * (20 - len(task.outputs))
+
+
+# ---- the file
+
+
+def test_a_file_can_be_opened_again(tmp_path):
+    first = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    assert first.first_number == 0
+    first.add(entry(4))
+    first.close()
+    second = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    assert ids(second) == ["c:4"] and second.size == entry(4).size and second.first_number == 5
+    second.close()
+
+
+def test_only_the_user_can_read_the_file(tmp_path):
+    SQLiteStore(tmp_path / "tasks.db", LIMIT).close()
+    assert stat.S_IMODE((tmp_path / "tasks.db").stat().st_mode) == 0o600
+
+
+def test_a_full_disk_does_not_stop_the_controller(tmp_path, capfd):
+    store = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    store._db.execute("PRAGMA max_page_count = 1")
+    store.add(entry(0, result=[bytes(LIMIT // 4)]))
+    assert "task c:0 is not kept: database or disk is full" in capfd.readouterr().err
+    assert ids(store) == [] and store.size == 0
+    store.close()
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "tasks.db").write_bytes(b"something else" * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        SQLiteStore(tmp_path / "tasks.db", LIMIT)
+
+
+# ---- which one
+
+
+def settings(tmp_path, store):
+    return Settings("id", str(tmp_path), str(tmp_path), 0, None, None, [], None, 0, store=store, store_limit=LIMIT)
+
+
+def test_the_settings_choose(tmp_path):
+    assert isinstance(open_store(settings(tmp_path, "memory")), MemoryStore)
+    assert isinstance(open_store(settings(tmp_path, "none")), NoStore)
+    open_store(settings(tmp_path, "sqlite")).close()
+    open_store(settings(tmp_path, f"sqlite:{tmp_path / 'mine.db'}")).close()
+    assert {path.name for path in tmp_path.iterdir()} == {"tasks.db", "mine.db"}
+
+
+def test_no_store_keeps_nothing():
+    store = NoStore()
+    store.add(entry(0))
+    assert store.get("c:0") is None and ids(store) == []
+    store.remove(["c:0"])
