@@ -32,23 +32,6 @@ def rebuild_view(buffer: Any, form: str, shape: tuple[int, ...] | None) -> memor
     return view.cast(form) if shape is None else view.cast(form, shape)
 
 
-def reduce_array(array: Any) -> Any:
-    """For exact numpy arrays. A writable one travels well by itself; a read-only one would arrive read-only."""
-    flags = array.flags
-    if flags.writeable or not flags.forc or array.dtype.hasobject or not array.itemsize:
-        return NotImplemented
-    order = "C" if flags.c_contiguous else "F"
-    # As plain bytes, because dates do not export a buffer.
-    flat = array.reshape(-1, order=order).view("u1")
-    return rebuild_array, (pickle.PickleBuffer(flat), array.dtype, array.shape, order)
-
-
-def rebuild_array(buffer: Any, dtype: Any, shape: tuple[int, ...], order: str) -> Any:
-    import numpy  # only who receives an array needs it
-
-    return numpy.ndarray(shape, dtype, buffer, order=order).copy(order="K")
-
-
 def _reduce_cached_property(found: Any) -> Any:
     return rebuild_cached_property, (found.func, found.attrname)  # by itself it holds a lock, before Python 3.12
 

@@ -32,9 +32,9 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
-from pxkernel.protocol import arrive
+from pxkernel.protocol import arrays, arrive
 from pxkernel.protocol.arrive import BLOB, MODULE, VALUE, Item
-from pxkernel.protocol.reducers import HOMELESS, REDUCERS, reduce_array
+from pxkernel.protocol.reducers import HOMELESS, REDUCERS
 from pxkernel.protocol.standins import can_map, reduce_canned
 
 DATA_LIMIT = 64 * 1024
@@ -162,8 +162,8 @@ class Pickler(cloudpickle.CloudPickler):
             return REDUCERS[kind](obj)
         if kind in HOMELESS:
             return NotImplemented if self._has_home(obj) else HOMELESS[kind](obj)
-        if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
-            return reduce_array(obj)
+        if (reduce := arrays.reducer(kind)) is not None:
+            return reduce(obj)
         if issubclass(kind, type):
             if self._has_home(obj):
                 return NotImplemented

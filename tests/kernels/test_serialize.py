@@ -3,6 +3,8 @@
 import time
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 import pxkernel as px
@@ -79,3 +81,87 @@ def test_what_is_given_up_is_not_in_use(cluster4):
         view.client.interrupt(first)
     results[-1].wait_for_send(20)
     assert results[-1].sent
+
+
+# ---- it is the same, private and writable
+
+
+#: In bytes: where arrays leave the pickle, where frames are no longer copied, where byte strings are cut out of the pickle.
+BOUNDARIES = [0, 4_095, 4_096, 4_097, 65_535, 65_536, 65_537, 262_143, 262_144, 262_145, 1_000_000]
+
+
+@pytest.mark.parametrize("size", BOUNDARIES)
+def test_arrays_at_every_size(one, size):
+    """SER-08, SER-09: there and back, changed there and not here."""
+
+    def change(array):
+        before = array.copy()
+        array += 1
+        return before, array, array.flags.writeable
+
+    array = np.arange(size, dtype="u1")
+    for original in (array, array[::-1]):
+        before = original.copy()
+        sent, changed, writeable = one.apply_sync(change, original)
+        assert np.array_equal(sent, before)
+        assert np.array_equal(changed, before + np.uint8(1))
+        assert np.array_equal(original, before)
+        assert writeable and sent.flags.writeable and changed.flags.writeable
+        changed += 1  # is possible
+
+
+@pytest.mark.parametrize("size", BOUNDARIES)
+def test_bytes_at_every_size(one, size):
+    """SER-08, SER-11, SER-12"""
+    data = bytes(size)
+    for value in (data, bytearray(data), memoryview(data), "x" * size, [data, {"key": data}]):
+        back = one.apply_sync(lambda value: value, value)
+        assert type(back) is type(value)
+        assert back == value
+
+
+def test_every_engine_has_its_own(cluster4, notebook):
+    """SER-09: the engines of one call share no memory, neither do a pushed array and what is pulled."""
+    view = cluster4[:]
+    view.block = True
+    for size in (10, 100_000):
+        array = np.zeros(size)
+        view["shared"] = array
+        view.execute("shared += 1", targets=[1, 3])
+        assert [part[-1] for part in view["shared"]] == [0, 1, 0, 1]
+        first, second = view.pull("shared", targets=1), view.pull("shared", targets=1)
+        first[:] = 7
+        assert (second[-1], view["shared"][1][-1], array[-1]) == (1, 1, 0)
+
+
+def test_dtypes_and_subclasses(one):
+    """SER-11: over the wire, both ways; every kind and size is in tests/pure/test_arrays.py."""
+    dates = np.arange(9_000).astype("M8[s]")
+    masked = np.ma.masked_array(np.arange(9_000), np.arange(9_000) % 2 == 0, fill_value=5)
+    records = np.rec.fromarrays([np.arange(9_000), np.arange(9_000) / 2], names="x,y")
+    fortran = np.asfortranarray(np.arange(18_000, dtype=">i4").reshape(9_000, 2))
+    objects = np.array([[1], "x", None] * 2_000, dtype=object)
+    for array in (dates, records, fortran, objects, np.array(5.0), np.zeros((0, 3), "i2"), masked):
+        back = one.apply_sync(lambda array: array, array)
+        assert type(back) is type(array)
+        assert (back.dtype, back.shape, back.flags.fnc) == (array.dtype, array.shape, array.flags.fnc)
+        assert back.tolist() == array.tolist()
+        assert back.flags.writeable
+    back = one.apply_sync(lambda array: array, masked)
+    assert (back.fill_value, back.mask.tolist()) == (5, masked.mask.tolist())
+
+
+def test_tables(one):
+    """SER-11: pandas and Arrow."""
+    frame = pd.DataFrame({"x": np.arange(10_000), "y": [str(i) for i in range(10_000)]})
+
+    def change(frame):
+        frame["x"] += 1
+        frame.loc[0, "y"] = "changed"
+        return frame
+
+    back = one.apply_sync(change, frame)
+    assert (back.loc[0, "x"], back.loc[0, "y"], back.loc[9_999, "x"]) == (1, "changed", 10_000)
+    assert (frame.loc[0, "x"], frame.loc[0, "y"]) == (0, "0")
+    table = pa.table(frame)
+    assert one.apply_sync(lambda table: table, table).equals(table)
