@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 #: Every public name and its module. They are imported when they are first used: the engines and the controller import
 #: this package too, and need few of them.
 _PUBLIC = {
-    "AsyncMapResult": "client.asyncresult",
+    "AsyncMapResult": "client.mapresult",
     "AsyncResult": "client.asyncresult",
     "Client": "client.client",
     "Cluster": "cluster",
@@ -26,6 +26,7 @@ _PUBLIC = {
     "ExecuteReply": "client.records",
     "Metadata": "client.records",
     "NoEnginesRegistered": "errors",
+    "NotReadyError": "errors",
     "ParallelFunction": "client.remotefunction",
     "PrePickled": "protocol.serialize",
     "ProtocolError": "errors",
@@ -52,8 +53,9 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
-    from .client.asyncresult import AsyncMapResult, AsyncResult
+    from .client.asyncresult import AsyncResult
     from .client.client import Client
+    from .client.mapresult import AsyncMapResult
     from .client.records import ExecuteReply, Metadata
     from .client.remotefunction import ParallelFunction, RemoteFunction, interactive, parallel, remote
     from .client.view import DirectView
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
         CompositeError,
         EngineError,
         NoEnginesRegistered,
+        NotReadyError,
         ProtocolError,
         PxkernelError,
         RemoteError,

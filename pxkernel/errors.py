@@ -33,6 +33,7 @@ from typing import Any, NoReturn
 
 __all__ = [
     *("PxkernelError", "ClusterError", "ProtocolError", "NoEnginesRegistered", "EngineError", "TaskAborted"),
+    "NotReadyError",
     *("RemoteError", "CompositeError", "TimeoutError", "collect_exceptions", "composite_error"),
     *("class_names", "remote_error", "show_remote_errors"),
 ]
@@ -71,6 +72,10 @@ class EngineError(PxkernelError):
 
 class TaskAborted(PxkernelError):
     """The task was taken back before it started; ``args`` is its message id."""
+
+
+class NotReadyError(RuntimeError, AssertionError):
+    """``successful()`` was asked too early: RuntimeError in ipyparallel, AssertionError in multiprocessing."""
 
 
 # ---- errors of the user's code on an engine

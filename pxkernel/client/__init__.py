@@ -6,6 +6,10 @@
 - ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
 - ``remotefunction`` @remote and @parallel: functions that run on engines when they are called
 - ``asyncresult`` AsyncResult: the future of a call on several engines
+- ``arrivals``    the half of it to which the I/O thread delivers
+- ``about``       what is known of it: metadata, output, times (``timing``)
+- ``display``     its output, shown while it comes or once more
+- ``mapresult``   AsyncMapResult: the future of a map or of a gather
 - ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply
 - ``outputs``     showing what engines print and display, labelled with the engine

@@ -7,134 +7,91 @@ awaited. It is done when the last reply has come; output may come a moment later
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError
+from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import CompositeError, PxkernelError, composite_error
-from ..protocol import here
+from ..errors import CompositeError, NotReadyError, PxkernelError
 from ..protocol.pack import unpack
 from ..protocol.wire import raw
-from .outputs import Printer, interactive
-from .prompts import answer
-from .records import ExecuteReply, Metadata, Part
+from .about import About
+from .arrivals import OUTPUT_TIMEOUT, Arrivals
+from .display import display_outputs
+from .outputs import interactive
+from .progress import Progress
+from .records import ExecuteReply, Part
 from .tracking import SendTracker
 
 if TYPE_CHECKING:
     from .client import Client
 
-#: How long output may take after the last reply, in seconds: its end is announced, this is for engines that vanish.
-OUTPUT_TIMEOUT = 10.0
+#: How long ``cancel`` waits to learn what could be taken back, in seconds.
+CANCEL_TIMEOUT = 1.0
 
 
-class NotReadyError(RuntimeError, AssertionError):
-    """``successful()`` was asked too early: RuntimeError in ipyparallel, AssertionError in multiprocessing."""
-
-
-class AsyncResult(Future[Any]):
+class AsyncResult(About, Arrivals):
     """What a call without blocking returns (seeds: "async execution"; features AR).
 
     ``get()`` gives one value for a single engine (``targets=0``), a list in the order of the targets otherwise.
     """
 
+    #: Its results live as long as it does, and nowhere else in this process (features AR-38).
+    owner = True
+    #: What ``progress`` counts.
+    _unit = "tasks"
+
     def __init__(self, client: Client, parts: Sequence[Part], fname: str, single: bool):
-        super().__init__()
-        self.set_running_or_notify_cancel()
-        self._client = client
-        self._parts = list(parts)
-        self._fname = fname
-        self._single = single
-        self._pending = len(self._parts)
-        #: (part, output) of all parts in the order of arrival, and how many of them have been shown.
-        self._arrived: list[tuple[Part, tuple[str, dict[str, Any], list[Any]]]] = []
-        self._shown = 0
-        #: How many parts have had their result shown.
-        self._results_shown = 0
-        self._printer = Printer()
+        super().__init__(client, parts, fname, single)
         #: Tells when what was sent without a copy has left; None if it was copied.
         self._tracker: SendTracker | None = None
-        #: Questions of running code that have not been put to the user: (part, content of the input_request).
-        self._prompts: deque[tuple[Part, bytes]] = deque()
-        self._listeners: list[SimpleQueue[None]] = []
-        self._lock = threading.Lock()
-        self._value: Any = None
+        self._children: tuple[AsyncResult, ...] = ()
+        self._assembling = threading.Lock()
         self._assembled = False
-        if not self._parts:
-            self.set_result(None)
+        self._value: Any = None
 
     def __repr__(self) -> str:
         if not self.done():
             state = "pending"
+        elif self.cancelled():
+            state = "cancelled"
         else:
             state = "failed" if self.exception() is not None else "finished"
         return f"<{type(self).__name__}: {self._fname}:{state}>"
 
-    # -- called in the I/O thread -------------------------------------------------------------------------------------
-
-    def _finish_part(self, part: Part, record: dict[str, Any], frames: Sequence[Any]) -> None:
-        part.finish(record, frames, time.time())
-        # After a loss the thread that submits fails its own call.
-        with self._lock:
-            self._pending -= 1
-            is_last = not self._pending
-        if is_last:
-            error = self._error()
-            if error is None:
-                self.set_result(None)
-            else:
-                self.set_exception(error)
-        self._notify()
-
-    def _add_output(self, part: Part, msg_type: str, payload: Sequence[Any]) -> None:
-        self._arrived.append((part, part.add_output(msg_type, payload)))
-        self._notify()
-
-    def _add_prompt(self, part: Part, content: bytes) -> None:
-        self._prompts.append((part, content))
-        self._notify()
-
-    def _settle_part(self, part: Part, dropped: int) -> None:
-        part.dropped = dropped
-        part.settled = True
-        self._notify()
-
-    def _notify(self) -> None:
-        for listener in tuple(self._listeners):
-            listener.put(None)
-
-    def _errors(self) -> list[PxkernelError]:
-        return [error for part in self._parts for error in (part.error, *part.failures.values()) if error]
-
-    def _error(self) -> PxkernelError | None:
-        errors = self._errors()
-        if self._single and len(errors) == 1:
-            return errors[0]
-        return composite_error(errors, self._fname)
-
     # -- waiting ------------------------------------------------------------------------------------------------------
 
-    def ready(self) -> bool:
-        """Whether every engine has answered."""
-        return self.done()
-
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None, return_when: str | None = None) -> Any:
         """Wait until ``ready()``, at most ``timeout`` seconds (None or negative: as long as it takes).
+
+        Parameters
+        ----------
+        return_when
+            As for ``concurrent.futures.wait``: FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED (features AR-05).
 
         Returns
         -------
         bool
-            Whether it is ready. Remote errors are not raised.
+            Whether it is ready; with ``return_when`` two sets of AsyncResults, one for each call: done and not done.
+            Remote errors are not raised.
 
         Raises
         ------
         RuntimeError
             The call would wait for the very cell that makes it: an engine that waits for itself.
+        ValueError
+            ``return_when`` is something else.
         """
+        enough = None if return_when is None else self._enough(return_when)
         self._refuse_to_wait_for_myself()
+        if enough is not None:
+            self._listen(timeout, enough)
+            parts = self.split()
+            done = {part for part in parts if part.done()}
+            return done, set(parts) - done
         if interactive():
             # Here questions of the code that runs are answered.
             return self._listen(timeout, self.done)
@@ -146,112 +103,78 @@ class AsyncResult(Future[Any]):
             return self.done()
         return True
 
-    def wait_for_output(self, timeout: float | None = OUTPUT_TIMEOUT) -> bool:
-        """Wait until all output has come as well, at most ``timeout`` seconds; whether it has."""
-        return self._listen(timeout, lambda: self.done() and all(part.settled for part in self._parts))
+    def _enough(self, return_when: str) -> Callable[[], bool]:
+        conditions: dict[str, Callable[[], bool]] = {
+            ALL_COMPLETED: self.done,
+            FIRST_COMPLETED: lambda: bool(self._finished) or self.done(),
+            FIRST_EXCEPTION: lambda: self._first_error() is not None or self.done(),
+        }
+        if return_when not in conditions:
+            raise ValueError(f"return_when must be one of {', '.join(conditions)}, not {return_when!r}")
+        return conditions[return_when]
 
-    @property
-    def sent(self) -> bool:
-        """Whether the arrays of the call may be changed: at once, unless it was made with ``track`` (features AR-36)."""
-        return self._tracker is None or self._tracker.done
+    def _first_error(self) -> PxkernelError | None:
+        errors = (error for part in tuple(self._finished) for error in (part.error, *part.failures.values()))
+        return next((error for error in errors if error is not None), None)
 
-    def wait_for_send(self, timeout: float | None = None) -> None:
-        """Wait until ``sent``, at most ``timeout`` seconds (None or negative: as long as it takes).
+    def wait_interactive(
+        self,
+        interval: float = 0.1,
+        timeout: float | None = None,
+        widget: bool | None = None,
+        return_when: str = ALL_COMPLETED,
+    ) -> None:
+        """Wait with a progress bar; neither errors nor the end of the time are raised (features AR-29).
+
+        Parameters
+        ----------
+        interval
+            Seconds between two looks.
+        timeout
+            Seconds; None or negative: as long as it takes.
+        widget
+            Not needed: one display, which is updated, is the bar in every notebook.
+        return_when
+            As in ``wait``.
 
         Raises
         ------
-        TimeoutError
-            It is not sent in time.
+        ValueError
+            ``return_when`` is none of these, or ``interval`` is not positive.
         """
-        if self._tracker is None:
-            return
-        self._client.refuse_io_thread()
-        if not self._tracker.wait(timeout):
-            raise TimeoutError("Still waiting to be sent")
-
-    #: The name in seed 004.
-    wait_on_send = wait_for_send
-
-    def _listen(self, timeout: float | None, finished: Callable[[], bool], show: bool = False) -> bool:
-        """Wait for ``finished``, which can change with every message; show output as it comes."""
-        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
-        listener: SimpleQueue[None] = SimpleQueue()
-        self._listeners.append(listener)
-        try:
-            while True:
-                if show:
-                    self._show_new()
-                self._answer_prompts()
-                if finished():
-                    if show:
-                        self._show_new()
-                    return True
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                try:
-                    listener.get(timeout=left)
-                except Empty:
-                    return finished()
-        finally:
-            self._listeners.remove(listener)
-
-    def _refuse_to_wait_for_myself(self) -> None:
-        """Waiting is impossible in the thread that would end it, and in the cell that the engine is busy with."""
-        if self.done():
-            return
-        self._client.refuse_io_thread()
-        if here.engine is None or threading.current_thread() is not threading.main_thread():
-            return
-        directory, engine = here.engine
-        if directory == self._client.directory and any(p.engine_id == engine and not p.done for p in self._parts):
-            raise RuntimeError(
-                f"this cell runs on engine {engine} and would wait for a call to engine {engine}, that is for itself: "
-                "use block=False, or targets without it"
-            )
-
-    def _wait_showing(self, timeout: float | None = None) -> bool:
-        """Wait and, in IPython, show what the engines print meanwhile, to the end of their output."""
-        if not interactive():
-            return self.wait(timeout)
+        if not interval > 0:
+            raise ValueError(f"interval must be a positive number of seconds, not {interval!r}")
+        enough = self._enough(return_when)
         self._refuse_to_wait_for_myself()
-        done = self._listen(timeout, self.done, show=True)
-        if done:
+        end = float("inf") if timeout is None or timeout < 0 else time.monotonic() + timeout
+        bar = Progress(len(self), self._fname, self._unit, after=0)
+        try:
+            while not enough() and (left := end - time.monotonic()) > 0:
+                bar.show(self.progress, len(self._errors()))
+                self._listen(min(interval, left), enough)
+            bar.show(self.progress, len(self._errors()))
+        finally:
+            bar.close(self.progress, len(self._errors()))
+
+    def _wait_showing(self, timeout: float | None, finished: Callable[[], bool]) -> bool:
+        """Wait and, in IPython, show what the engines print meanwhile, to the end of their output."""
+        self._refuse_to_wait_for_myself()
+        show = interactive()
+        is_finished = self._listen(timeout, finished, show=show)
+        if is_finished and self.done():
             self._show_rest()
-        return done
+        return is_finished
 
     def _show_rest(self) -> None:
         """In IPython, show what has not been shown, to the end of the output."""
         if interactive():
-            self._listen(OUTPUT_TIMEOUT, lambda: all(part.settled for part in self._parts), show=True)
-
-    def _show_new(self) -> None:
-        """Show what has arrived: output as it comes, results in the order of the engines."""
-        while self._shown < len(self._arrived):
-            part, (msg_type, content, _) = self._arrived[self._shown]
-            self._shown += 1
-            if msg_type != "execute_result":
-                self._printer.show(part.engine_id, msg_type, content)
-        while self._results_shown < len(self._parts) and (part := self._parts[self._results_shown]).done:
-            self._results_shown += 1
-            if part.execute_result is not None:
-                self._printer.show(part.engine_id, "execute_result", part.execute_result)
-        for part in self._parts:
-            if part.dropped and not part.dropped_shown:
-                part.dropped_shown = True
-                self._printer.show(part.engine_id, "stream", {"name": "stderr", "text": part.notice})
-
-    def _answer_prompts(self) -> None:
-        """In IPython, put to the user what the code that runs has asked."""
-        while self._prompts and interactive():
-            part, content = self._prompts.popleft()
-            if not part.done:
-                self._printer.end_line()
-                self._client.reply_input(part.msg_id, answer(part.engine_id, content))
+            self._listen(OUTPUT_TIMEOUT, lambda: not self._unsettled, show=True)
 
     # -- the result ---------------------------------------------------------------------------------------------------
 
-    def get(self, timeout: float | None = None, return_exceptions: bool = False) -> Any:
+    def get(
+        self, timeout: float | None = None, return_exceptions: bool | None = None, return_when: str | None = None
+    ) -> Any:
         """Wait for the result and return it.
 
         Parameters
@@ -260,6 +183,9 @@ class AsyncResult(Future[Any]):
             Seconds; None or negative: as long as it takes.
         return_exceptions
             Put exceptions in the place of the results that failed instead of raising.
+        return_when
+            FIRST_EXCEPTION: as soon as one call has failed, raise its error. FIRST_COMPLETED has no meaning here and
+            only gives a warning: see ``wait`` and ``split`` (features AR-03).
 
         Raises
         ------
@@ -271,9 +197,17 @@ class AsyncResult(Future[Any]):
             The call failed on one or more of several engines.
         EngineError, TaskAborted
             The single engine died, or the task was taken back.
+        concurrent.futures.CancelledError
+            It was cancelled.
         """
-        if not self._wait_showing(timeout):
+        enough = self.done if return_when is None else self._enough(return_when)
+        if return_when == FIRST_COMPLETED:
+            warnings.warn("get() needs all results: return_when=FIRST_COMPLETED is ignored", stacklevel=2)
+            enough = self.done
+        if not self._wait_showing(timeout, enough):
             raise TimeoutError("Result not ready.")
+        if return_when == FIRST_EXCEPTION and not return_exceptions and (error := self._first_error()) is not None:
+            raise error.with_traceback(None)
         if return_exceptions:
             return self._assemble(self._results(return_exceptions=True))
         if self._exception is not None:
@@ -287,7 +221,7 @@ class AsyncResult(Future[Any]):
         self.wait(timeout)
         super().result(0)
         self._show_rest()
-        with self._lock:
+        with self._assembling:
             # In the thread that asks, not in the one that receives: unpickling imports modules and runs users' code.
             if not self._assembled:
                 self._value = self._assemble(self._results())
@@ -305,7 +239,7 @@ class AsyncResult(Future[Any]):
         return self.get()
 
     def successful(self) -> bool:
-        """Whether no engine raised.
+        """Whether no engine raised and nothing was taken back.
 
         Raises
         ------
@@ -314,22 +248,27 @@ class AsyncResult(Future[Any]):
         """
         if not self.done():
             raise NotReadyError("Cannot check successful() if not done.")
-        return self.exception() is None
+        return not self.cancelled() and self.exception() is None
 
     def get_dict(self, timeout: float | None = None) -> dict[int, Any]:
-        """The results by engine id.
+        """The results by engine id; of a map, for each engine the list of its results.
 
         Raises
         ------
         ValueError
             Two calls ran on one engine.
         """
-        values = self.get(timeout)
+        self.get(timeout)
         engines = [part.engine_id for part in self._parts]
         if len(set(engines)) < len(engines):
             twice = next(engine for engine in engines if engines.count(engine) > 1)
             raise ValueError(f"Cannot build dict, {engines.count(twice)} jobs ran on engine #{twice}")
-        return {engines[0]: values} if self._single else dict(zip(engines, values, strict=True))
+        return dict(zip(engines, self._results(), strict=True))
+
+    @property
+    def result_dict(self) -> dict[int, Any]:
+        """``get_dict()``."""
+        return self.get_dict()
 
     def _results(self, return_exceptions: bool = False) -> list[Any]:
         return [part.error if return_exceptions and part.error else self._read(part) for part in self._parts]
@@ -339,19 +278,15 @@ class AsyncResult(Future[Any]):
             return ExecuteReply(part)
         return unpack(list(map(raw, part.frames)), namespace=self._client.namespace()) if part.frames else None
 
-    def _bare(self, values: list[Any]) -> Any:
-        """A list with one value for each engine, or the bare value of the single one."""
-        return values[0] if self._single else values
-
-    _assemble = _bare
+    def _assemble(self, values: list[Any]) -> Any:
+        return self._bare(values)
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._refuse_to_wait_for_myself()
         yield from asyncio.wrap_future(self).__await__()
         return self.result()
 
-    def __len__(self) -> int:
-        return len(self._parts)
+    # -- one by one ---------------------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Any]:
         """The results in order, each as soon as it is there.
@@ -361,16 +296,44 @@ class AsyncResult(Future[Any]):
         TypeError
             The result is a single one.
         """
+        self._refuse_to_iterate()
+        self._refuse_to_wait_for_myself()
+        return self._iterate()
+
+    def _iterate(self, deadline: float | None = None) -> Iterator[Any]:
+        """As ``__iter__``; at ``deadline`` (``time.monotonic``) what has not come is a TimeoutError."""
+        for number in range(len(self._parts)):
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._listen(left, lambda number=number: self._nth(number) is not None, show=interactive()):
+                raise TimeoutError("Result not ready.")
+            yield from self._items(self._nth(number))
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """``async for``: as ``for``, while the event loop goes on.
+
+        Raises
+        ------
+        TypeError
+            The result is a single one.
+        """
+        self._refuse_to_iterate()
+        for number in range(len(self._parts)):
+            await self._listen_async(lambda number=number: self._nth(number) is not None)
+            for item in self._items(self._nth(number)):
+                yield item
+
+    def _refuse_to_iterate(self) -> None:
         if self._single:
             raise TypeError("AsyncResults with a single result are not iterable.")
-        self._refuse_to_wait_for_myself()
-        for part in self._parts:
-            self._listen(None, lambda part=part: part.done, show=interactive())
-            yield from self._items(part)
+
+    def _nth(self, number: int) -> Part | None:
+        """The part that an iteration comes to as its ``number``th, None while that is not known or not done."""
+        part = self._parts[number]
+        return part if part.done else None
 
     def _items(self, part: Part) -> Iterator[Any]:
         if part.error is not None:
-            raise part.error
+            raise part.error.with_traceback(None)
         yield self._read(part)
 
     def __getitem__(self, key: Any) -> Any:
@@ -381,66 +344,52 @@ class AsyncResult(Future[Any]):
             return self.get()[key]
         raise TypeError(f"Invalid key type {type(key)}, must be 'int','slice', or 'str'")
 
-    # -- what is known of it ------------------------------------------------------------------------------------------
+    # -- parts and wholes ---------------------------------------------------------------------------------------------
 
-    @property
-    def msg_ids(self) -> list[str]:
-        """One id for each engine."""
-        return [part.msg_id for part in self._parts]
+    def split(self) -> tuple[AsyncResult, ...]:
+        """One AsyncResult for each call, for ``concurrent.futures.wait`` and the like (features AR-37).
 
-    @property
-    def metadata(self) -> Metadata | list[Metadata]:
-        """The metadata of the single call, or a list with that of each."""
-        return self._bare([part.metadata() for part in self._parts])
+        Each has the bare result of its engine; that of a map has a list with the results of its items in it. The same
+        objects every time; of a result with one call, itself.
+        """
+        if len(self._parts) == 1:
+            return (self,)
+        with self._lock:
+            fresh = not self._children
+            if fresh:
+                self._children = tuple(self._child(part) for part in self._parts)
+        if fresh:
+            for child in self._children:
+                self._lead(child)
+        return self._children
 
-    @property
-    def stdout(self) -> Any:
-        """What the engines printed: a string, or a list of strings. Waits for the end of output once it is ready."""
-        self._output_is_complete()
-        return self._bare([part.text("stdout") for part in self._parts])
+    def _child(self, part: Part) -> AsyncResult:
+        return AsyncResult(self._client, [part], self._fname, single=True)
 
-    @property
-    def stderr(self) -> Any:
-        """As ``stdout``, for the error stream."""
-        self._output_is_complete()
-        return self._bare([part.text("stderr") for part in self._parts])
+    @classmethod
+    def join(cls, *async_results: AsyncResult) -> AsyncResult:
+        """One AsyncResult for all calls of several, the inverse of ``split`` (features AR-37).
 
-    @property
-    def outputs(self) -> Any:
-        """The display_data contents of each engine."""
-        self._output_is_complete()
-        return self._bare([part.displays for part in self._parts])
+        Raises
+        ------
+        ValueError
+            There is nothing to join.
+        """
+        if not async_results:
+            raise ValueError("Must specify at least one AsyncResult to join")
+        if len(async_results) == 1:
+            return async_results[0]
+        first = async_results[0]
+        joined = cls._joined(first, [part for result in async_results for part in result._parts])
+        for result in async_results:
+            result._lead(joined)
+        return joined
 
-    def _output_is_complete(self) -> None:
-        if self.done():
-            self.wait_for_output()
+    @classmethod
+    def _joined(cls, first: AsyncResult, parts: list[Part]) -> Self:
+        return cls(first._client, parts, first._fname, single=False)
 
-    @property
-    def engine_id(self) -> Any:
-        """The engine, or the list of engines, that the call went to."""
-        return self._bare([part.engine_id for part in self._parts])
-
-    @property
-    def engine_uuid(self) -> Any:
-        return self._bare([part.engine_uuid for part in self._parts])
-
-    @property
-    def status(self) -> Any:
-        """"ok", "error" or "aborted", None before."""
-        return self["status"]
-
-    @property
-    def progress(self) -> int:
-        """How many calls (items, for a map) are done."""
-        return sum(part.size for part in self._parts if part.done)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds from the submission to now, or to the arrival of the last result."""
-        if not self._parts:
-            return 0.0
-        end = max(part.received or 0.0 for part in self._parts) if self.done() else time.time()
-        return end - min(part.submitted for part in self._parts)
+    # -- taking back --------------------------------------------------------------------------------------------------
 
     def abort(self) -> None:
         """Take back what has not started: it fails with TaskAborted.
@@ -454,76 +403,75 @@ class AsyncResult(Future[Any]):
             raise RuntimeError("Can't abort, I am already done!")
         self._client.abort(self)
 
-    def display_outputs(self) -> None:
-        """Show again what the engines printed and displayed, and their results.
+    def cancel(self) -> bool:
+        """As ``Future.cancel``: take back what has not started (features AR-10).
+
+        Returns
+        -------
+        bool
+            Whether nothing of it has run or ever will: then ``cancelled()`` is true and ``get()`` raises CancelledError.
+            False: something has started, and goes on; what has not is aborted all the same, which ``status`` tells.
+        """
+        if self.done():
+            return self.cancelled()
+        self._cancelling = True
+        self._client.abort(self)
+        if self._client.in_io_thread or _in_loop_callback():
+            return False
+        self._listen(CANCEL_TIMEOUT, self.done)
+        return self.cancelled()
+
+    # -- showing ------------------------------------------------------------------------------------------------------
+
+    def display_outputs(self, groupby: str = "type", result_only: bool = False) -> None:
+        """Show again what the engines printed and displayed, and the results of their cells (features AR-30).
+
+        Parameters
+        ----------
+        groupby
+            "type": first all that was printed, then all displays, then all results. "engine": everything of one
+            engine, then everything of the next. "order": the first output of every engine, then the second of every.
+        result_only
+            Only the results of cells.
 
         Raises
         ------
         TimeoutError
             It is not ready.
+        ValueError
+            ``groupby`` is something else.
         """
-        if not self.done():
-            raise TimeoutError("result not ready")
+        self._check_ready()
         self.wait_for_output()
-        self._shown = self._results_shown = 0
-        self._printer = Printer()
-        self._show_new()
+        display_outputs(self._parts, self._single, groupby, result_only)
+
+    @contextlib.contextmanager
+    def stream_output(self) -> Iterator[None]:
+        """``with ar.stream_output():`` shows output and errors as they come, while the block runs (features AR-31).
+
+        Everything is shown once. Errors go to stderr: the first ``CompositeError.tb_limit`` in full, a line for each other.
+        """
+        leaving = threading.Event()
+
+        def left() -> bool:
+            self._live.show_errors(CompositeError.tb_limit)
+            return leaving.is_set()
+
+        thread = threading.Thread(target=self._listen, args=(None, left, True), name="pxkernel-stream", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            if self.done():
+                self.wait_for_output()
+            leaving.set()
+            self._notify()
+            thread.join()
 
 
-class AsyncMapResult(AsyncResult):
-    """The future of a map or of a gather: the parts of all engines joined into one sequence, in the order of the input.
-
-    An item that failed costs its own result: the others are there with ``get(return_exceptions=True)``.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        parts: Sequence[Part],
-        fname: str,
-        join: Callable[[list[Any]], Any] | None = None,
-        return_exceptions: bool = False,
-    ):
-        self._join = join
-        self._return_exceptions = return_exceptions
-        super().__init__(client, parts, fname, single=False)
-        if not self._parts:
-            self._value, self._assembled = self._assemble([]), True
-
-    def _error(self) -> CompositeError | None:
-        quiet = self._return_exceptions and self._join is None
-        return None if quiet else composite_error(self._errors(), self._fname)
-
-    def get(self, timeout: float | None = None, return_exceptions: bool = False) -> Any:
-        """As ``AsyncResult.get``; exceptions stand in the place of the items that failed."""
-        return super().get(timeout, return_exceptions or self._return_exceptions)
-
-    def _results(self, return_exceptions: bool = False) -> list[Any]:
-        if self._join is not None:
-            return super()._results(return_exceptions)
-        return [self._filled(part) for part in self._parts]
-
-    def _filled(self, part: Part) -> list[Any]:
-        if part.error is not None:
-            return [part.error] * part.size
-        values = list(self._read(part))
-        for index, error in part.failures.items():
-            values[index] = error
-        return values
-
-    def _assemble(self, values: list[Any]) -> Any:
-        if self._join is not None:
-            return self._join(values)
-        return [item for part in values for item in part]
-
-    def __len__(self) -> int:
-        return sum(part.size for part in self._parts)
-
-    def _items(self, part: Part) -> Iterator[Any]:
-        if self._join is not None:
-            yield from self._join([*super()._items(part)])
-            return
-        for item in self._filled(part):
-            if isinstance(item, PxkernelError) and not self._return_exceptions:
-                raise item
-            yield item
+def _in_loop_callback() -> bool:
+    """Whether an event loop runs here and would stand still while we wait: asyncio cancels what it awaited from one."""
+    try:
+        return asyncio.current_task() is None
+    except RuntimeError:
+        return False

@@ -423,6 +423,11 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    @property
+    def in_io_thread(self) -> bool:
+        """Whether this is the thread that receives: the one that runs callbacks of AsyncResults."""
+        return self._connection.is_current_thread()
+
     def refuse_io_thread(self) -> None:
         """Called before waiting: callbacks run in the thread that receives, and nothing arrives while it waits.
 
@@ -431,7 +436,7 @@ class Client:
         RuntimeError
             This is that thread.
         """
-        if self._connection.is_current_thread():
+        if self.in_io_thread:
             raise RuntimeError(
                 "a callback of an AsyncResult runs in the client's I/O thread and cannot wait for another call: "
                 "submit there without blocking, or do it in a thread of your own"

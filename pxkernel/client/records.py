@@ -8,10 +8,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..errors import EngineError, PxkernelError, RemoteError, TaskAborted, remote_error
+from ..protocol.pack import unpack
 from ..protocol.wire import raw
 
 #: The names that old documents (seed 004) use for what IPython has renamed since.
-_OLD_NAMES = {"pyin": "execute_input", "pyout": "execute_result", "pyerr": "error"}
+OLD_NAMES = {"pyin": "execute_input", "pyout": "execute_result", "pyerr": "error"}
+METADATA_KEYS = frozenset(
+    {
+        *("msg_id", "submitted", "started", "completed", "received", "engine_id", "engine_uuid", "status"),
+        *("follow", "after", "label", "execute_input", "execute_result", "error", "stdout", "stderr", "outputs", "data"),
+    }
+)
+#: The message type under which an engine's ``publish_data`` travels among its output.
+DATA = "pxkernel_data"
 
 
 class Metadata(dict[str, Any]):
@@ -19,17 +28,28 @@ class Metadata(dict[str, Any]):
 
     Keys: msg_id, submitted, started, completed, received (datetimes with time zone: the client's clock, the engine's
     clock twice, the client's), engine_id, engine_uuid, status, follow, after, label, execute_input, execute_result,
-    error, stdout, stderr, outputs.
+    error, stdout, stderr, outputs, data.
     """
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key not in METADATA_KEYS:
+            raise KeyError(key)
+        super().__setitem__(key, value)
+
     def __missing__(self, key: str) -> Any:
-        if key in _OLD_NAMES:
-            return self[_OLD_NAMES[key]]
+        if key in OLD_NAMES:
+            return self[OLD_NAMES[key]]
         raise KeyError(key)
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            self[name] = value
         except KeyError:
             raise AttributeError(name) from None
 
@@ -60,8 +80,9 @@ class Part:
     """One call on one engine, from its submission to its last output. The I/O thread writes it, others read."""
 
     __slots__ = (
-        "buffers", "code", "dropped", "dropped_shown", "engine_id", "engine_uuid", "error", "failures", "frames",
-        "label", "method", "msg_id", "outputs", "received", "record", "settled", "size", "submitted",
+        "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "frames",
+        "label", "method", "msg_id", "outputs", "published", "received", "record", "settled", "size", "submitted",
+        "unpublished",
     )  # fmt: skip
 
     def __init__(self, msg_id: str, engine_id: int, engine_uuid: str, method: str, code: str, size: int, now: float):
@@ -82,10 +103,12 @@ class Part:
         self.failures: dict[int, RemoteError] = {}
         #: (message type, content, buffers) in the order of arrival.
         self.outputs: list[tuple[str, dict[str, Any], list[Any]]] = []
+        #: What ``publish_data`` has sent: by name, and the pickles that nobody has asked for yet.
+        self.published: dict[str, Any] = {}
+        self.unpublished: list[Sequence[Any]] = []
         self.settled = False
-        #: Bytes of output that came faster than this client read, and whether the user has been told.
+        #: Bytes of output that came faster than this client read.
         self.dropped = 0
-        self.dropped_shown = False
 
     @property
     def done(self) -> bool:
@@ -117,7 +140,10 @@ class Part:
     def add_output(self, msg_type: str, payload: Sequence[Any]) -> tuple[str, dict[str, Any], list[Any]]:
         content = json.loads(bytes(raw(payload[0])))
         output = (msg_type, content, list(payload[1:]))
-        self.outputs.append(output)
+        if msg_type == DATA:
+            self.unpublished.append(output[2])
+        else:
+            self.outputs.append(output)
         return output
 
     def text(self, stream: str) -> str:
@@ -127,6 +153,7 @@ class Part:
             for msg_type, content, _ in self.outputs
             if msg_type == "stream" and content["name"] == stream
         )
+        printed = _last_written(printed)
         return printed + self.notice if stream == "stderr" and self.dropped else printed
 
     @property
@@ -137,6 +164,14 @@ class Part:
     @property
     def displays(self) -> list[dict[str, Any]]:
         return [content for msg_type, content, _ in self.outputs if msg_type == "display_data"]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What ``publish_data`` has sent so far: of every name the newest value."""
+        while self.unpublished:
+            # In the thread that asks: unpickling runs users' code.
+            self.published |= unpack(list(map(raw, self.unpublished.pop(0))))
+        return dict(self.published)
 
     @property
     def execute_result(self) -> dict[str, Any] | None:
@@ -162,7 +197,15 @@ class Part:
             stdout=self.text("stdout"),
             stderr=self.text("stderr"),
             outputs=self.displays,
+            data=self.data,
         )
+
+
+def _last_written(text: str) -> str:
+    """Without what a carriage return has written over: a progress bar leaves its last state."""
+    if "\r" not in text:
+        return text
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
 def _time(seconds: float | None) -> datetime | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..engine import namespace as remote
 from ..protocol import partition
 from ..protocol.pack import pack_call
-from .asyncresult import AsyncMapResult, AsyncResult
+from .asyncresult import AsyncResult
+from .mapresult import AsyncMapResult
 from .records import Part
 from .viewbase import View, name_of
 

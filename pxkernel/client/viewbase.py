@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..protocol.pack import detached
 from ..protocol.standins import Reference
-from .asyncresult import AsyncMapResult, AsyncResult
+from .asyncresult import AsyncResult
+from .mapresult import AsyncMapResult
 from .records import Part
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
 

@@ -12,7 +12,7 @@ import pxkernel as px
 
 KEYS = {
     *("msg_id", "submitted", "started", "completed", "received", "engine_id", "engine_uuid", "status"),
-    *("follow", "after", "label", "execute_input", "execute_result", "error", "stdout", "stderr", "outputs"),
+    *("follow", "after", "label", "execute_input", "execute_result", "error", "stdout", "stderr", "outputs", "data"),
 }
 
 HOLD = """

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pxkernel.client.records import ExecuteReply, Metadata, Part
+from pxkernel.client.records import DATA, ExecuteReply, Metadata, Part
 from pxkernel.errors import EngineError, RemoteError, TaskAborted
+from pxkernel.protocol.pack import pack_result as pack
 
 ERROR = {"ename": "ValueError", "evalue": "bad", "traceback": ["line 1", "line 2"], "mro": [["builtins", "ValueError"]]}
 
@@ -38,6 +39,7 @@ def test_the_keys(part):
     assert set(part.metadata()) == {
         "msg_id", "submitted", "started", "completed", "received", "engine_id", "engine_uuid", "status", "follow",
         "after", "label", "execute_input", "execute_result", "error", "stdout", "stderr", "outputs",
+        "data",
     }  # fmt: skip
 
 
@@ -70,6 +72,18 @@ def test_unknown_keys(part):
     with pytest.raises(AttributeError, match="nonsense"):
         metadata.nonsense
     assert not hasattr(metadata, "__deepcopy__")
+
+
+def test_keys_can_be_set_and_no_others(part):
+    """AR-14"""
+    metadata = part.metadata()
+    metadata["label"] = "a"
+    metadata.status = "ok"
+    assert (metadata.label, metadata["status"]) == ("a", "ok")
+    with pytest.raises(KeyError, match="nonsense"):
+        metadata["nonsense"] = 1
+    with pytest.raises(AttributeError, match="nonsense"):
+        metadata.nonsense = 1
 
 
 @pytest.mark.parametrize("old, new", [("pyin", "execute_input"), ("pyout", "execute_result"), ("pyerr", "error")])
@@ -157,6 +171,27 @@ def test_the_last_result_counts(part):
     result(part, "1")
     result(part, "2")
     assert part.execute_result["data"] == {"text/plain": "2"}
+
+
+@pytest.mark.parametrize(
+    "printed, text",
+    [("a\rb\rc\n", "c\n"), ("10%\r20%", "20%"), ("a\r\nb", "a\nb"), ("x\r", "x"), ("\r", ""), ("a\n\rb\n", "a\nb\n")],
+)
+def test_a_carriage_return_writes_over_the_line(part, printed, text):
+    """AR-15"""
+    for character in printed:
+        output(part, "stream", name="stdout", text=character)
+    assert part.text("stdout") == text
+
+
+def test_published_data(part):
+    """DAT-01: the newest value of each name; it is no output."""
+    for values in ({"a": 1, "b": 1}, {"a": 2}):
+        part.add_output(DATA, [b"{}", *pack(values)])
+    assert part.data == part.metadata().data == {"a": 2, "b": 1}
+    part.add_output(DATA, [b"{}", *pack({"c": 3})])
+    assert part.data == {"a": 2, "b": 1, "c": 3}
+    assert part.outputs == []
 
 
 # ---- ExecuteReply
