@@ -13,6 +13,7 @@ from .asyncresult import AsyncResult
 from .mapresult import AsyncMapResult
 from .records import Part
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
+from .stopping import stop
 
 if TYPE_CHECKING:
     from .client import Client, Targets
@@ -159,8 +160,7 @@ class View(ABC):
         try:
             return result.get()
         except KeyboardInterrupt:
-            if not result.done():
-                result._client.interrupt(result)
+            stop(result)
             raise
 
     # -- mapping ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.events import EngineJoined, EngineLeft, Event
 from ..kernels.channels import Channels
-from ..protocol.messages import Hello, Interrupt, Message, Refused, Release, Welcome
+from ..protocol.messages import Hello, Message, Refused, Release, Welcome
 from .front import Front
 from .launcher import Launcher
 
@@ -35,8 +35,8 @@ class EngineRecord:
     adopted: bool = False
     #: Identity of its task channel on the front, once it has dialled.
     identity: bytes | None = None
-    #: The same of the connection on which its extension is told of interrupts.
-    interrupts: bytes | None = None
+    #: The same of its connection for what must reach it while it is busy.
+    urgent: bytes | None = None
     #: Connection information, once its kernel has been launched.
     info: dict[str, Any] | None = None
     connected: bool = False
@@ -155,7 +155,7 @@ class Roster:
 
     def _connect(self, record: EngineRecord) -> None:
         """Connect to the kernel's own channels, as soon as it listens: an engine dials when it does."""
-        dialled = record.identity is not None and record.interrupts is not None
+        dialled = record.identity is not None and record.urgent is not None
         if record.info is None or record.connected or (record.has_extension and not dialled):
             return
         record.connected = True
@@ -176,25 +176,26 @@ class Roster:
             return
         self.departed.append((engine, reason))
         self._channels.disconnect(engine)
-        if record.identity is not None:
-            self._front.who.pop(record.identity, None)
+        for identity in (record.identity, record.urgent):
+            self._front.who.pop(identity or b"", None)
         if record.ready:
             self._handle(EngineLeft(engine, reason))
         else:
             self._announce([], [(engine, reason)])
 
     def listens(self, identity: bytes, hello: Hello) -> None:
-        """Its extension has opened the connection for interrupts."""
+        """Its extension has opened the connection for what must reach it while it is busy."""
         record = self._records.get(hello.engine_id) if hello.engine_id is not None else None
         if record is not None:
-            record.interrupts = identity
+            record.urgent = identity
+            self._front.who[identity] = record.id
             self._connect(record)
 
-    def interrupt(self, engine: int, tasks: Sequence[str]) -> None:
-        """Have the extension interrupt whichever of ``tasks`` runs."""
+    def urge(self, engine: int, message: Message) -> None:
+        """Send what the extension reads while the engine is busy."""
         record = self._records.get(engine)
-        if record is not None and record.interrupts is not None:
-            self._front.send(record.interrupts, Interrupt(list(tasks)))
+        if record is not None and record.urgent is not None:
+            self._front.send(record.urgent, message)
 
     def stop(self) -> None:
         """Release what was adopted, end what was started; the launcher tells when that is done."""

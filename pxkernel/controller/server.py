@@ -100,8 +100,8 @@ class Server:
         self._on_command: dict[type, Callable[[Any], None]] = {
             c.RunTasks: self._run_tasks,
             c.RunCell: self._run_cell,
-            c.RecallTasks: lambda command: self._roster.send(command.engine, m.Recall(list(command.tasks))),
-            c.InterruptTasks: lambda command: self._roster.interrupt(command.engine, command.tasks),
+            c.RecallTasks: lambda command: self._roster.urge(command.engine, m.Recall(list(command.tasks))),
+            c.InterruptTasks: lambda command: self._roster.urge(command.engine, m.Interrupt(list(command.tasks))),
             c.InterruptEngine: lambda command: self._launcher.interrupt(command.engine),
             c.Fail: self._fail,
             c.Deliver: self._deliver,
@@ -221,7 +221,7 @@ class Server:
             self._front.send(identity, m.Refused("the cluster is stopping"))
         elif hello.role == "client":
             self._client_joins(identity, hello)
-        elif hello.role == "interrupts":
+        elif hello.role == "listener":
             self._roster.listens(identity, hello)
         elif hello.engine_id is None:
             self._roster.adopt(identity, hello)

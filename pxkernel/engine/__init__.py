@@ -10,6 +10,7 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 - ``parents``   output goes to the task that made it
 - ``quiet``     whether a task has made any output at all
 - ``interrupts`` an interrupt ends the task or the cell that was meant and nothing else
+- ``listener``  the thread that is told what must reach an engine while it is busy
 - ``stdin``     input() in a task asks the client
 - ``debugging`` breakpoint() opens the debugger
 - ``lifeline``  the end of the controller and of the owner

@@ -1,6 +1,6 @@
 """The task channel: one DEALER that dials out to the controller, served on the kernel's own event loop.
 
-Rule 1. Everything that has arrived is read before the next task starts, so that a recall in it wins. Rule 2. No task
+Rule 1. A task is started unless it has been recalled before, which the ``listener`` knows at any time. Rule 2. No task
 starts while a cell awaits, and none while a task awaits: one piece of user code at a time. Rule 3. After a batch that
 has made output the streams are flushed once, and one idle status says on iopub that its output is complete; a task without
 output says so in its record.
@@ -28,13 +28,14 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import (
-    Finished, Hello, InputReply, InputRequest, Leave, Recall, Recalled, Refused, Release, Run, Welcome,
+    Finished, Hello, InputReply, InputRequest, Leave, Refused, Release, Run, Welcome,
 )  # fmt: skip
 from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec, raw
 from . import lifeline
 from .debugging import BreakpointHook
-from .interrupts import InterruptGate, Listener
+from .interrupts import InterruptGate
+from .listener import Listener
 from .parents import header_of, output_of
 from .quiet import OutputWatch
 from .run import Outcome, Runner
@@ -120,7 +121,7 @@ class TaskChannel:
         if not adopt:
             self._gate.install()
         self._breakpoints.install()
-        self._listener.start(self._gate, Hello("interrupts", self._session, os.getpid(), self.engine_id, info))
+        self._listener.start(self._gate, Hello("listener", self._session, os.getpid(), self.engine_id, info))
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
         events.register("post_execute", self._cell_ends)
@@ -222,8 +223,6 @@ class TaskChannel:
             if isinstance(message, Run):
                 tasks = zip(message.tasks, message.payloads, strict=True)
                 self._queue.extend((*task, payload) for task, payload in tasks)
-            elif isinstance(message, Recall):
-                self._recall(set(message.tasks))
             elif isinstance(message, InputReply):
                 if message.task == self._task:
                     self._typed = json.loads(bytes(raw(message.payloads[0][0])))["value"]
@@ -232,12 +231,6 @@ class TaskChannel:
             elif isinstance(message, Refused):
                 print(f"pxkernel.engine: the controller refuses: {message.reason}", file=sys.__stderr__)
                 self._controller_is_gone()
-
-    def _recall(self, ids: set[str]) -> None:
-        recalled = [task[0] for task in self._queue if task[0] in ids]
-        self._queue = deque(task for task in self._queue if task[0] not in ids)
-        if recalled:
-            self._send(Recalled(recalled))
 
     def _serve(self) -> None:
         """Called by the event loop when something may have arrived, and after a cell."""
@@ -257,7 +250,9 @@ class TaskChannel:
             if not self.active:
                 return
             if self._queue and not self._task_runs and not self._cells and time.monotonic() < end:
-                self._run(*self._queue.popleft())
+                task = self._queue.popleft()
+                if self._listener.claims.start(task[0]):
+                    self._run(*task)
             elif self._unsettled is not None:
                 self._settle(self._unsettled)
             else:

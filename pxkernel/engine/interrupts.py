@@ -1,7 +1,7 @@
 """An interrupt is named: it ends the task or the cell that was meant and nothing else.
 
 A signal hits whatever runs when it arrives, and a KeyboardInterrupt that falls between two pieces of user code leaves a
-callback of the event loop and ends the kernel. So the controller sends no signal. A thread (``Listener``) is told which
+callback of the event loop and ends the kernel. So the controller sends no signal. A thread (``listener``) is told which
 tasks are meant, and raises a signal in the main thread again and again until that task has been hit or is over. The
 signal's handler (``InterruptGate``) raises in the user's code only, which it finds on the stack.
 
@@ -11,8 +11,6 @@ The signal is one that ipykernel, which puts its own handler of SIGINT in place 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 import threading
 import time
@@ -20,20 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
-import psutil
-import zmq
-
-from ..errors import ProtocolError
-from ..protocol.clusterfile import ClusterFile
-from ..protocol.messages import Hello, Interrupt
-from ..protocol.sockets import receive, send
-from ..protocol.wire import Codec
-
 #: Nobody uses it, and where nobody handles it, it does nothing.
 KNOCK = signal.SIGURG
-#: How long to wait between two knocks, in milliseconds: at first, and at most.
-FIRST_WAIT = 10
-LONGEST_WAIT = 1000
 #: How many tasks that were meant and have not started are remembered.
 REMEMBERED = 1000
 #: How long the display of a value may take before it is interrupted, in seconds: ipykernel 7.4 remembers an interrupt in
@@ -207,80 +193,3 @@ def _interrupt_here(frame: FrameType | None) -> None:
         handler(signal.SIGINT, frame)  # type: ignore[operator]
     else:
         raise KeyboardInterrupt
-
-
-class Listener:
-    """The thread that is told which tasks are to be interrupted.
-
-    Parameters
-    ----------
-    context
-        The zmq context of its connection; terminating it ends the thread.
-    cluster
-        Where the controller listens.
-    """
-
-    def __init__(self, context: zmq.Context[Any], cluster: ClusterFile):
-        self._context = context
-        self._address = cluster.address
-        self._codec = Codec(bytes.fromhex(cluster.key))
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
-
-    def wake(self) -> None:
-        """Have it look whether to knock; may be called in a signal handler."""
-        # Full: it will look anyway.
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"\0")
-
-    def start(self, gate: InterruptGate, hello: Hello) -> None:
-        """Connect and listen."""
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(self._address)
-        send(socket, self._codec.encode(hello))
-        threading.Thread(target=self._run, args=(socket, gate), name="pxkernel-interrupts", daemon=True).start()
-
-    def close(self) -> None:
-        """Call it after the context has been terminated."""
-        os.close(self._wake_read)
-        os.close(self._wake_write)
-
-    def _run(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
-        poller = zmq.Poller()
-        poller.register(socket, zmq.POLLIN)
-        poller.register(self._wake_read, zmq.POLLIN)
-        wait: int | None = None
-        try:
-            while True:
-                ready = dict(poller.poll(wait))
-                if self._wake_read in ready:
-                    os.read(self._wake_read, 4096)
-                if socket in ready:
-                    self._receive(socket, gate)
-                if not gate.knock():
-                    wait = None
-                elif wait is None or ready:
-                    wait = FIRST_WAIT
-                    _interrupt_children()
-                else:
-                    wait = min(2 * wait, LONGEST_WAIT)
-        except zmq.ContextTerminated:
-            socket.close(linger=0)
-
-    def _receive(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
-        with contextlib.suppress(ProtocolError):
-            message = self._codec.decode(receive(socket))
-            if isinstance(message, Interrupt):
-                gate.mean(message.tasks)
-
-
-def _interrupt_children() -> None:
-    """Interrupt what the user's code has started and waits for, as a terminal does with a process group."""
-    if os.getpgid(0) != os.getpid():
-        return
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error, OSError):
-                if os.getpgid(child.pid) == os.getpid():
-                    child.send_signal(signal.SIGINT)

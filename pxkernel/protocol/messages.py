@@ -12,8 +12,8 @@ c → any    Welcome, Refused              the answer to Hello
 client → c Submit, Abort, Interrupt, Ask work, and what to do about it
 c → client Results, Outputs, Settled,    what became of it
            EnginesChanged, Answer
-c → engine Run, Recall, Release          a window of tasks
-c → engine Interrupt                     on a connection of its own, which a thread of the engine reads
+c → engine Run, Release                  a window of tasks
+c → engine Recall, Interrupt             to a thread of the engine, which reads them while a task runs
 engine → c Finished, Recalled, Leave     what became of them
 e → c → cl InputRequest                  code that runs asks its user
 cl → c → e InputReply                    the answer
@@ -35,7 +35,7 @@ Payload = Sequence[Any]
 class Hello:
     """Opens a conversation.
 
-    ``role`` is "client", "engine" or "interrupts" (the second connection of an engine, for what must reach it while it is
+    ``role`` is "client", "engine" or "listener" (the second connection of an engine, for what must reach it while it is
     busy). An engine that the cluster started names its ``engine_id``; a kernel that asks to
     be adopted leaves it None and puts its connection information into ``info["connection"]``.
     """

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
@@ -246,6 +247,123 @@ def test_sigint_from_elsewhere_ends_a_task(cluster4, engine, wait_for, mark):
     wait_for(mark.exists)
     os.kill(pid, signal.SIGINT)
     assert interrupted(running)
+
+
+# ---- the stop button
+
+
+@pytest.fixture
+def ctrl_c():
+    """``ctrl_c(condition)``: SIGINT to this process, in whose main thread a call waits, as soon as it is true."""
+    threads = []
+
+    def press(condition):
+        def pressing():
+            while not condition():
+                time.sleep(0.005)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threads.append(threading.Thread(target=pressing, daemon=True))
+        threads[-1].start()
+
+    yield press
+    for thread in threads:
+        thread.join(SOON)
+
+
+BLOCKING = {
+    "apply_sync": lambda view, mark: view.apply_sync(spin, mark),
+    "map_sync": lambda view, mark: view.map_sync(spin, [mark] * 8),
+    "execute": lambda view, mark: view.execute(f"import pathlib; pathlib.Path({str(mark)!r}).touch()\nwhile 1: pass", block=True),
+    "cell": lambda view, mark: view.execute(
+        f"import pathlib, time; pathlib.Path({str(mark)!r}).touch()\ntime.sleep(1e4)", silent=False, block=True
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", BLOCKING)
+def test_ctrl_c_in_a_blocking_call_ends_it_everywhere(cluster4, engine, ctrl_c, mark, call, capsys):
+    """Features VW-12: what the call has submitted is interrupted and KeyboardInterrupt is raised here."""
+    ctrl_c(mark.exists)
+    with pytest.raises(KeyboardInterrupt):
+        BLOCKING[call](cluster4[:], mark)
+    assert not cluster4.outstanding
+    assert cluster4[:].apply_sync(lambda: 7) == [7] * 4
+    assert "no answer" not in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_the_work_of_others_alone(cluster4, engine, ctrl_c, mark):
+    """What the call has queued is aborted; another client's task, which it waits behind, goes on."""
+    go = mark.with_name("go")
+
+    def work(mark, go):
+        import time
+
+        mark.touch()
+        while not go.exists():
+            time.sleep(0.01)
+        return "done"
+
+    with px.Client() as other:
+        foreign = other[0].apply_async(work, mark, go)
+        ctrl_c(mark.exists)
+        with pytest.raises(KeyboardInterrupt):
+            engine.apply_sync(spin, mark)
+        assert not foreign.ready() and not cluster4.outstanding
+        go.touch()
+        assert foreign.get(SOON) == "done"
+
+
+def stuck_in_c(mark, go):
+    """Wait for a mutex, which no signal ends, until the file ``go`` is there."""
+    import ctypes
+    import threading
+    import time
+
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    libc.pthread_mutex_lock(mutex)
+
+    def unlock():
+        while not go.exists():
+            time.sleep(0.01)
+        libc.pthread_mutex_unlock(mutex)
+
+    threading.Thread(target=unlock).start()
+    mark.touch()
+    libc.pthread_mutex_lock(mutex)
+
+
+def test_an_engine_that_cannot_be_interrupted_is_named(cluster4, engine, ctrl_c, mark, capsys):
+    go = mark.with_name("go")
+    ctrl_c(mark.exists)
+    with pytest.raises(KeyboardInterrupt):
+        engine.apply_sync(stuck_in_c, mark, go)
+    told = capsys.readouterr().err
+    assert "engine 0: no answer to the interrupt" in told
+    assert "rc.stacks([0])" in told and "cluster.restart_engine_sync(0)" in told
+    go.touch()
+    assert cluster4.wait(timeout=SOON)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_an_engine_that_is_stuck(cluster4, engine, ctrl_c, mark, capsys, monkeypatch):
+    go = mark.with_name("go")
+    monkeypatch.setattr("pxkernel.client.stopping.PATIENCE", 1e4)
+    interrupt = cluster4.interrupt
+
+    def interrupt_and_press(jobs):
+        interrupt(jobs)
+        ctrl_c(lambda: True)
+
+    monkeypatch.setattr(cluster4, "interrupt", interrupt_and_press)
+    ctrl_c(mark.exists)
+    with pytest.raises(KeyboardInterrupt):
+        engine.apply_sync(stuck_in_c, mark, go)
+    assert "engine 0: no answer" in capsys.readouterr().err
+    go.touch()
+    assert cluster4.wait(timeout=SOON)
+
+
+# ---- at any moment
 
 
 def some_work(chance):

@@ -1,0 +1,131 @@
+"""The thread that is told what must reach an engine while it is busy: what to interrupt, and what not to start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+import zmq
+
+from ..errors import ProtocolError
+from ..protocol.clusterfile import ClusterFile
+from ..protocol.messages import Hello, Interrupt, Recall, Recalled
+from ..protocol.sockets import receive, send
+from ..protocol.wire import Codec
+from .interrupts import InterruptGate
+
+#: How long to wait between two knocks, in milliseconds: at first, and at most.
+FIRST_WAIT = 10
+LONGEST_WAIT = 1000
+#: How many claims are remembered: more than there are tasks inside an engine, and than have a result on its way.
+REMEMBERED = 1000
+
+
+class Claims:
+    """Who comes first to a task: the main thread, which starts it, or the recall that takes it back. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, bool] = {}
+
+    def start(self, task_id: str) -> bool:
+        """Whether a task may be started: it has not been recalled."""
+        started = self._claim(task_id, True)
+        if not started:
+            # The controller may send it once more.
+            self._started.pop(task_id, None)
+        return started
+
+    def recall(self, tasks: Sequence[str]) -> list[str]:
+        """Those of the tasks that have not been started, and will not."""
+        return [task_id for task_id in tasks if not self._claim(task_id, False)]
+
+    def _claim(self, task_id: str, start: bool) -> bool:
+        started = self._started.setdefault(task_id, start)
+        if len(self._started) > REMEMBERED:
+            self._started.pop(next(iter(self._started)), None)
+        return started
+
+
+class Listener:
+    """A second connection to the controller and the thread that reads it.
+
+    Parameters
+    ----------
+    context
+        The zmq context of its connection; terminating it ends the thread.
+    cluster
+        Where the controller listens.
+    """
+
+    def __init__(self, context: zmq.Context[Any], cluster: ClusterFile):
+        self.claims = Claims()
+        self._context = context
+        self._address = cluster.address
+        self._codec = Codec(bytes.fromhex(cluster.key))
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+
+    def wake(self) -> None:
+        """Have it look whether to knock; may be called in a signal handler."""
+        # Full: it will look anyway.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
+
+    def start(self, gate: InterruptGate, hello: Hello) -> None:
+        """Connect and listen."""
+        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.connect(self._address)
+        send(socket, self._codec.encode(hello))
+        threading.Thread(target=self._run, args=(socket, gate), name="pxkernel-listener", daemon=True).start()
+
+    def close(self) -> None:
+        """Call it after the context has been terminated."""
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _run(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._wake_read, zmq.POLLIN)
+        wait: int | None = None
+        try:
+            while True:
+                ready = dict(poller.poll(wait))
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 4096)
+                if socket in ready:
+                    self._receive(socket, gate)
+                if not gate.knock():
+                    wait = None
+                elif wait is None or ready:
+                    wait = FIRST_WAIT
+                    _interrupt_children()
+                else:
+                    wait = min(2 * wait, LONGEST_WAIT)
+        except zmq.ContextTerminated:
+            socket.close(linger=0)
+
+    def _receive(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
+        with contextlib.suppress(ProtocolError):
+            message = self._codec.decode(receive(socket))
+            if isinstance(message, Interrupt):
+                gate.mean(message.tasks)
+            elif isinstance(message, Recall) and (recalled := self.claims.recall(message.tasks)):
+                send(socket, self._codec.encode(Recalled(recalled)))
+
+
+def _interrupt_children() -> None:
+    """Interrupt what the user's code has started and waits for, as a terminal does with a process group."""
+    if os.getpgid(0) != os.getpid():
+        return
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getpgid(child.pid) == os.getpid():
+                    child.send_signal(signal.SIGINT)
