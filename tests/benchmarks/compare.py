@@ -1,7 +1,7 @@
-"""pxkernel beside ipyparallel, in one run: ``python tests/benchmarks/compare.py [--rounds 5]`` (extra ``bench``).
+"""pxkernel beside ipyparallel, Dask and Ray: ``python tests/benchmarks/compare.py [--rounds 5]`` (extra ``bench``).
 
-The two alternate, each in a process of its own, and every figure is the median over the rounds of that system's medians.
-Results are checked: a figure for wrong answers would be worth nothing. Prints a table in Markdown.
+The systems alternate, each in a process of its own for every round; a figure is the median over the rounds. Prints a
+table in Markdown, with the ratio to the best of the others, and draws it with ``--picture FILE``.
 """
 
 from __future__ import annotations
@@ -11,115 +11,91 @@ import json
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-import numpy as np
-import psutil
+from measure import ROWS, Row, measure
+from systems import NAMES
 
-ENGINES = 4
-CALLS = 2000
-MEGABYTES = 100
-
-#: Key, what it is, unit, whether more is better, and the ratio that pxkernel has to reach.
-ROWS = [
-    ("start", f"start and connect {ENGINES} engines", "s", False, 4.0),
-    ("one", "`apply_sync` of a no-op on one engine", "ms", False, 4.0),
-    ("all", f"`apply_sync` of a no-op on {ENGINES} engines", "ms", False, 3.0),
-    ("rate", f"{CALLS:,} `apply_async` of a no-op on one engine", "calls/s", True, 8.0),
-    ("push", f"push {MEGABYTES} MB to {ENGINES} engines", "s", False, 3.0),
-    ("memory", "memory per engine (PSS)", "MB", False, 1 / 0.7),
-]
+OURS = "pxkernel"
+Figures = dict[str, list[dict[str, float]]]
 
 
-def noop() -> None:
-    """The task."""
-
-
-def median_time(call: Callable[[], Any], times: int) -> float:
-    durations = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        durations.append(time.perf_counter() - start)
-    return statistics.median(durations)
-
-
-def measure(package: Any, cluster_options: dict[str, Any]) -> dict[str, float]:
-    """Every figure of one system; both have the same interface, which is the point of pxkernel."""
-    figures: dict[str, float] = {}
-    start = time.perf_counter()
-    cluster = package.Cluster(n=ENGINES, **cluster_options)
-    client = cluster.start_and_connect_sync()
-    figures["start"] = time.perf_counter() - start
-    try:
-        one, everyone = client[0], client[:]
-        assert everyone.apply_sync(lambda x: x + 1, 41) == [42] * ENGINES
-        for _ in range(20):
-            everyone.apply_sync(noop)
-        figures["one"] = median_time(lambda: one.apply_sync(noop), 300) * 1000
-        figures["all"] = median_time(lambda: everyone.apply_sync(noop), 150) * 1000
-
-        start = time.perf_counter()
-        results = [one.apply_async(noop) for _ in range(CALLS)]
-        assert [result.get() for result in results] == [None] * CALLS
-        figures["rate"] = CALLS / (time.perf_counter() - start)
-
-        pids = everyone.apply_sync(__import__("os").getpid)
-        figures["memory"] = statistics.median(psutil.Process(pid).memory_full_info().pss for pid in pids) / 1e6
-
-        array = np.random.default_rng(0).random(MEGABYTES * 1_000_000 // 8)
-        figures["push"] = median_time(lambda: everyone.push({"array": array}, block=True), 5)
-        everyone.execute("total = float(array.sum())", block=True)
-        assert all(abs(total - array.sum()) < 1e-3 for total in everyone.pull("total", block=True))
-    finally:
-        client.close()
-        cluster.stop_cluster_sync()
-    return figures
-
-
-def run_one(system: str) -> None:
-    if system == "pxkernel":
-        import pxkernel as package
-
-        figures = measure(package, {})
-    else:
-        import ipyparallel as package
-
-        figures = measure(package, {"log_level": 50})
-    print(json.dumps(figures))
-
-
-def in_a_process(system: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--system", system]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=300, check=True)
+def in_a_process(system: str, n: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--system", system, "--workers", str(n)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=600, check=True)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def table(figures: dict[str, list[dict[str, float]]]) -> str:
-    lines = ["| | ipyparallel | pxkernel | ratio | to reach |", "|---|---|---|---|---|"]
-    for key, name, unit, more_is_better, goal in ROWS:
-        peer, ours = (statistics.median(f[key] for f in figures[system]) for system in ("ipyparallel", "pxkernel"))
-        ratio = ours / peer if more_is_better else peer / ours
-        lines.append(f"| {name}, {unit} | {peer:,.3g} | {ours:,.3g} | {ratio:.1f} | {goal:.1f} |")
+def median(figures: Figures, system: str, row: Row) -> float | None:
+    found = [round_[row.key] for round_ in figures[system] if row.key in round_]
+    return statistics.median(found) if found else None
+
+
+def ratio(figures: Figures, row: Row) -> tuple[float, str] | None:
+    """How many times as good as the best of the others, and which that is; None if there is nothing to compare."""
+    ours = median(figures, OURS, row)
+    others = {name: median(figures, name, row) for name in figures if name != OURS}
+    known = {name: value for name, value in others.items() if value is not None}
+    if ours is None or not known:
+        return None
+    best = (max if row.more_is_better else min)(known, key=known.__getitem__)
+    return (ours / known[best] if row.more_is_better else known[best] / ours), best
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(figures: Figures, n: int) -> str:
+    lines = [f"| | {' | '.join(figures)} | ratio to the best |", "|---" * (len(figures) + 2) + "|"]
+    for row in ROWS:
+        cells = [number(median(figures, system, row)) for system in figures]
+        compared = ratio(figures, row)
+        verdict = "-"
+        if compared is not None:
+            verdict = f"{compared[0]:.1f} ({compared[1]})" + ("" if compared[0] >= row.floor else ": not reached")
+        lines.append(f"| {row.text.format(n=n)}, {row.unit} | {' | '.join(cells)} | {verdict} |")
     return "\n".join(lines)
 
 
+def draw(figures: Figures, n: int, path: Path) -> None:
+    """The ratios as bars."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [(row, compared) for row in reversed(ROWS) if (compared := ratio(figures, row)) is not None]
+    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(rows) + 1), layout="constrained")
+    bars = axes.barh([row.text.format(n=n).replace("`", "") for row, _ in rows], [value for _, (value, _) in rows])
+    axes.bar_label(bars, [f" {value:.1f} × {best}" for _, (value, best) in rows])
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set(xscale="log", xlabel="times as good as the best of the others")
+    axes.margins(x=0.3)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--system", choices=["pxkernel", "ipyparallel"], help="measure this one and print JSON")
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--systems", nargs="+", choices=NAMES, default=list(NAMES))
+    parser.add_argument("--picture", type=Path, help="where to draw the ratios")
+    parser.add_argument("--system", choices=NAMES, help="measure this one here and print JSON")
     options = parser.parse_args()
     if options.system:
-        run_one(options.system)
+        print(json.dumps(measure(options.system, options.workers)))
         return
-    figures: dict[str, list[dict[str, float]]] = {"ipyparallel": [], "pxkernel": []}
-    for number in range(options.rounds):
+    figures: Figures = {name: [] for name in options.systems}
+    for turn in range(options.rounds):
         for system in figures:
-            print(f"round {number + 1} of {options.rounds}: {system}", file=sys.stderr, flush=True)
-            figures[system].append(in_a_process(system))
-    print(table(figures))
+            print(f"round {turn + 1} of {options.rounds}: {system}", file=sys.stderr, flush=True)
+            figures[system].append(in_a_process(system, options.workers))
+    print(table(figures, options.workers))
+    if options.picture:
+        draw(figures, options.workers, options.picture)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,9 @@
+"""pxkernel."""
+
+import pxkernel
+
+from .ipython import IPythonSystem
+
+
+class System(IPythonSystem):
+    package = pxkernel
