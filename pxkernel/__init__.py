@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AsyncMapResult": "client.mapresult",
     "AsyncResult": "client.asyncresult",
+    "BroadcastView": "client.view",
     "Client": "client.client",
     "Cluster": "cluster",
     "ClusterError": "errors",
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from .client.mapresult import AsyncMapResult
     from .client.records import ExecuteReply, Metadata
     from .client.remotefunction import ParallelFunction, RemoteFunction, interactive, parallel, remote
-    from .client.view import DirectView
+    from .client.view import BroadcastView, DirectView
     from .client.viewbase import View
     from .cluster import Cluster
     from .errors import (

@@ -3,7 +3,9 @@
 - ``connection``  one background thread with the one socket
 - ``client``      Client: the engines of a cluster, indexed like a list
 - ``viewbase``    View: flags, apply, map and waiting, as all views have them
+- ``views``       how a Client makes views: rc[0], rc[:], direct_view
 - ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
+- ``imports``     sync_imports: import statements that happen on the engines too
 - ``remotefunction`` @remote and @parallel: functions that run on engines when they are called
 - ``asyncresult`` AsyncResult: the future of a call on several engines
 - ``arrivals``    the half of it to which the I/O thread delivers

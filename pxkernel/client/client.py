@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from itertools import count
 from pathlib import Path
@@ -24,7 +24,7 @@ from .outputs import get_shell, interactive
 from .questions import Answered, Questions
 from .records import Part
 from .tracking import SendTracker
-from .view import DirectView
+from .views import Views
 
 if TYPE_CHECKING:
     from ..cluster import Cluster
@@ -34,7 +34,7 @@ Targets = int | str | slice | Iterable[int] | None
 Call = tuple[Sequence[Any], Sequence[int]]
 
 
-class Client:
+class Client(Views):
     """A connection to a cluster (features RC).
 
     ``rc[0]`` is a view of one engine, ``rc[:]``, ``rc[1:3]`` and ``rc[0, 2]`` are views of several.
@@ -119,31 +119,6 @@ class Client:
 
     def __len__(self) -> int:
         return len(self._engines)
-
-    def __iter__(self) -> Iterator[DirectView]:
-        return (self[engine] for engine in self.ids)
-
-    def __getitem__(self, key: int | slice | Iterable[int]) -> DirectView:
-        """A view: of one engine for an int, else of several, as they are now (features RC-06 to RC-08).
-
-        Raises
-        ------
-        IndexError
-            There is no such engine.
-        NoEnginesRegistered
-            ``rc[:]`` and there is no engine at all.
-        """
-        if not isinstance(key, int | slice | tuple | list | range):
-            raise TypeError(f"key by int/slice/iterable of ints only, not {type(key)}")
-        targets, single = self.resolve(key)
-        return DirectView(self, targets[0] if single else targets, block=self.block)
-
-    def direct_view(self, targets: Targets = "all") -> DirectView:
-        """A view of ``targets``; "all" means the engines that there are at each call."""
-        if targets != "all":
-            ids, single = self.resolve(targets)
-            targets = ids[0] if single else ids
-        return DirectView(self, targets, block=self.block)
 
     def resolve(self, targets: Targets) -> tuple[list[int], bool]:
         """The engine ids that ``targets`` means now, and whether results come bare instead of in a list.

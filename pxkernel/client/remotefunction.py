@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .asyncresult import AsyncMapResult
+    from .mapresult import AsyncMapResult
     from .viewbase import View
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from ..engine import namespace as remote
 from ..protocol import partition
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
+from .imports import SyncImports
 from .mapresult import AsyncMapResult
 from .records import Part
 from .viewbase import View, name_of
@@ -28,6 +30,13 @@ class DirectView(View):
     block, track, label, history
         As in every View.
     """
+
+    def __iter__(self) -> Iterator[DirectView]:
+        """A view of each engine by itself."""
+        return (self.client[engine] for engine in self.client.resolve(self.targets)[0])
+
+    #: ``"a" in view`` would look among the engines.
+    __contains__ = None
 
     # -- calling functions --------------------------------------------------------------------------------------------
 
@@ -56,7 +65,12 @@ class DirectView(View):
     # -- running code -------------------------------------------------------------------------------------------------
 
     def execute(
-        self, code: str, silent: bool = True, targets: Targets = None, block: bool | None = None
+        self,
+        code: str,
+        silent: bool = True,
+        targets: Targets = None,
+        block: bool | None = None,
+        label: str | None = None,
     ) -> AsyncResult:
         """Run source code on every target, as a cell: magics and ``!commands`` work (features DV-01).
 
@@ -64,6 +78,8 @@ class DirectView(View):
         ----------
         silent
             Count no execution and publish no result; False makes it a cell like any other.
+        targets, block, label
+            For this call, instead of the view's.
 
         Returns
         -------
@@ -79,10 +95,18 @@ class DirectView(View):
         """
         if not isinstance(code, str):
             raise TypeError(f"code must be text, not {type(code)}")
-        return self._execute(code, silent, targets, block, "execute")
+        return self._execute(code, silent, targets, block, "execute", label=label)
 
     def _execute(
-        self, code: str, silent: bool, targets: Targets, block: bool | None, fname: str, wait: bool = True
+        self,
+        code: str,
+        silent: bool,
+        targets: Targets,
+        block: bool | None,
+        fname: str,
+        *,
+        wait: bool = True,
+        label: str | None = None,
     ) -> AsyncResult:
         engines, single = self._resolve(targets)
         result: AsyncResult = self._submit(
@@ -90,6 +114,7 @@ class DirectView(View):
             [([code.encode()], engines)],
             lambda c, p: AsyncResult(c, p, fname, single),
             False,
+            label=label,
             method="execute",
             code=code,
         )
@@ -97,7 +122,13 @@ class DirectView(View):
             self.get_blocking(result)
         return result
 
-    def run(self, filename: str | Path, targets: Targets = None, block: bool | None = None) -> AsyncResult:
+    def run(
+        self,
+        filename: str | os.PathLike[str],
+        targets: Targets = None,
+        block: bool | None = None,
+        label: str | None = None,
+    ) -> AsyncResult:
         """Run a file of this machine on every target; returns what ``execute`` does.
 
         Raises
@@ -105,17 +136,52 @@ class DirectView(View):
         FileNotFoundError
             There is no such file here.
         """
-        return self.execute(Path(filename).read_text() + "\n", targets=targets, block=block)
+        return self.execute(Path(filename).read_text() + "\n", targets=targets, block=block, label=label)
+
+    def clear(self, targets: Targets = None, block: bool | None = None) -> Any:
+        """As ``Client.clear``, by default of this view's targets: empty their namespaces (features DV-18)."""
+        return self.client.clear(self._or_own(targets), block=self.block if block is None else block)
+
+    def sync_imports(self, local: bool = True, quiet: bool = False) -> SyncImports:
+        """``with view.sync_imports():``, imports that happen on the engines as well (seeds: "Remote imports").
+
+        For the import statements in the block itself, not for what they import in turn. Aliases and dotted names arrive as
+        they are written.
+
+        Parameters
+        ----------
+        local
+            Whether they also happen here.
+        quiet
+            Whether nothing is printed.
+
+        Raises
+        ------
+        ImportError
+            At the statement: it fails here.
+        RemoteError, CompositeError
+            At the end of the block: it failed there.
+        """
+        return SyncImports(lambda code: self._execute(code, True, None, False, "remote_import"), local, quiet)
+
+    @property
+    def importer(self) -> SyncImports:
+        """``sync_imports()``, for ``with view.importer:`` (features DV-17)."""
+        return self.sync_imports()
 
     # -- moving objects -----------------------------------------------------------------------------------------------
 
-    def push(self, ns: Mapping[str, Any], targets: Targets = None, block: bool | None = None) -> Any:
+    def push(
+        self, ns: Mapping[str, Any], targets: Targets = None, block: bool | None = None, track: bool | None = None
+    ) -> Any:
         """Bind names on every target.
 
         Parameters
         ----------
         ns
             The values by name. A name may be any assignment target, for example ``"a.b"``.
+        targets, block, track
+            For this call, instead of the view's.
 
         Returns
         -------
@@ -131,7 +197,7 @@ class DirectView(View):
         for name in ns:
             if not isinstance(name, str):
                 raise TypeError(f"names must be strs, not {name!r}")
-        return self._apply(remote.push, (dict(ns),), {}, block, targets)
+        return self._apply(remote.push, (dict(ns),), {}, block, targets, track)
 
     def pull(self, names: str | Sequence[str], targets: Targets = None, block: bool | None = None) -> Any:
         """The values of names (or of any expressions) on every target.
@@ -177,6 +243,7 @@ class DirectView(View):
         flatten: bool = False,
         targets: Targets = None,
         block: bool | None = None,
+        track: bool | None = None,
     ) -> Any:
         """Split a sequence over the targets and bind each part as ``key`` (seeds: "Scatter and gather").
 
@@ -188,6 +255,8 @@ class DirectView(View):
             "b": contiguous blocks, the first ones one longer. "r": like cards.
         flatten
             Bind the bare element where a part has just one.
+        targets, block, track
+            For this call, instead of the view's.
 
         Returns
         -------
@@ -200,7 +269,7 @@ class DirectView(View):
         calls = [
             (pack_call(remote.push, ({key: part},), {}), [engine]) for part, engine in zip(parts, engines, strict=True)
         ]
-        return self._submit("apply", calls, lambda c, p: AsyncResult(c, p, "scatter", single), block)
+        return self._submit("apply", calls, lambda c, p: AsyncResult(c, p, "scatter", single), block, track=track)
 
     def gather(self, key: str, dist: str = "b", targets: Targets = None, block: bool | None = None) -> Any:
         """The parts that ``scatter`` made, joined again.
@@ -225,7 +294,9 @@ class DirectView(View):
         /,
         *sequences: Any,
         block: bool | None = None,
+        track: bool | None = None,
         return_exceptions: bool = False,
+        label: str | None = None,
     ) -> Any:
         """``list(map(f, *sequences))``, one contiguous block of items for each target (features MAP-01).
 
@@ -257,7 +328,7 @@ class DirectView(View):
         def make(client: Client, parts: list[Part]) -> AsyncMapResult:
             return AsyncMapResult(client, parts, name, return_exceptions=return_exceptions)
 
-        return self._submit("map", calls, make, block, sizes=sizes)
+        return self._submit("map", calls, make, block, sizes=sizes, track=track, label=label)
 
     def apply_to_parts(
         self,
@@ -300,3 +371,15 @@ class DirectView(View):
         from ..magics import activate
 
         activate(self, suffix)
+
+
+class BroadcastView(DirectView):
+    """A DirectView: one message to all engines is what every view sends here (features BV-01).
+
+    Attributes
+    ----------
+    is_coalescing
+        Kept for programs that ask for it. Results are never merged into one: each engine's has its own place.
+    """
+
+    is_coalescing = False

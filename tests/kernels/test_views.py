@@ -121,3 +121,140 @@ def test_pre_pickled(view):
     assert view.apply(lambda array: array[-1], once) == [9_999.0] * 4
     view["array"] = once
     assert view.apply(functools.partial(np.sum), px.Reference("array")) == [49_995_000.0] * 4
+
+
+# ---- imports
+
+
+def test_sync_imports(view, capsys):
+    """DV-14, DV-15"""
+    view.execute("for name in ('np', 'tree', 'xml', 'root'):\n    globals().pop(name, None)")
+    names = {"view": view}
+    exec(
+        "with view.sync_imports():\n"
+        "    import numpy as np\n"
+        "    import xml.etree.ElementTree as tree, xml.dom\n"
+        "    from math import sqrt as root\n",
+        names,
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "importing numpy as np on engine(s)",
+        "importing xml.etree.ElementTree as tree on engine(s)",
+        "importing xml.dom on engine(s)",
+        "importing sqrt as root from math on engine(s)",
+    ]
+    assert (
+        view.pull("(np.__name__, tree.__name__, xml.dom.__name__, root(9))")
+        == [("numpy", "xml.etree.ElementTree", "xml.dom", 3.0)] * 4
+    )
+    assert names["root"](9) == 3.0
+
+
+def test_imports_that_only_some_can_do(view):
+    """DV-14, DV-16, DV-17"""
+    with pytest.raises(px.CompositeError, match="remote_import") as caught, view.sync_imports(local=False):
+        import nosuch  # noqa: F401
+    assert all(isinstance(error, ModuleNotFoundError) for error in caught.value.exceptions)
+    assert len(caught.value.exceptions) == 4
+    with view.importer:
+        import colorsys  # noqa: F401
+    assert view["colorsys.__name__"] == ["colorsys"] * 4
+
+
+# ---- flags and keywords
+
+
+def test_lazy_and_fixed_targets(cluster4):
+    """RC-09, VW-05"""
+    lazy = cluster4.direct_view(block=True, label="x")
+    assert (lazy.targets, lazy.block, lazy.label, len(lazy), repr(lazy)) == ("all", True, "x", 4, "<DirectView all>")
+    assert cluster4.direct_view(None).targets == cluster4.direct_view(slice(None)).targets == [0, 1, 2, 3]
+    assert cluster4.direct_view(-1).targets == 3
+    assert cluster4.direct_view([2]).targets == [2]
+    with pytest.raises(KeyError, match="Invalid name: 'zz'"):
+        cluster4.direct_view(zz=1)
+    with pytest.raises(IndexError, match="No such engine: 9"):
+        cluster4.direct_view([9])
+
+
+def test_a_view_is_its_engines(view, cluster4):
+    """VW-05, RC-05"""
+    assert [each.targets for each in cluster4[1:3]] == [1, 2]
+    assert [each.apply_sync(os.getpid) for each in view] == view.apply(os.getpid)
+    assert len(cluster4[1:3]) == 2
+    with pytest.raises(TypeError):
+        "a" in view  # noqa: B015
+
+
+def test_broadcast_view(cluster4):
+    """RC-11, BV-01 to BV-04: a DirectView by another name."""
+    view = cluster4.broadcast_view(block=True, is_coalescing=True)
+    assert isinstance(view, px.BroadcastView)
+    assert repr(view) == "<BroadcastView all>"
+    assert view.apply(lambda x: x, 5) == [5] * 4
+    result = view.apply_async(os.getpid)
+    assert (len(result), result.engine_id) == (4, [0, 1, 2, 3])
+    assert set(result.get_dict(20)) == {0, 1, 2, 3}
+    assert view.scatter("a", range(8)) == [None] * 4
+    assert view.gather("a") == list(range(8))
+    assert view.map(abs, [-1, -2, -3]) == [1, 2, 3]
+    view.track = True
+    assert view.push({"a": np.zeros(100_000)}, block=False).wait_for_send(20) is None
+
+
+def test_labels(view):
+    """VW-23"""
+    view.block = False
+    assert view.execute("1", label="code").metadata[0].label == "code"
+    assert view.map(abs, [1], label="map").metadata[0].label == "map"
+    with view.temp_flags(label="flag"):
+        assert view.apply(abs, 1).metadata[3].label == "flag"
+        assert view.execute("1", label="own").metadata[3].label == "own"
+    assert view.apply(abs, 1).metadata[0].label is None
+
+
+def test_run_has_a_label(view, tmp_path):
+    """DV-04"""
+    (tmp_path / "a.py").write_text("x = 5")
+    assert view.run(tmp_path / "a.py", label="file").metadata[1].label == "file"
+
+
+def test_track_for_one_call(view):
+    """VW-22"""
+    array = np.zeros(500_000)
+    view.block = False
+    results = [view.push({"a": array}, track=True), view.scatter("b", array, track=True), view.map(np.sum, array.reshape(50, -1), track=True)]
+    for result in results:
+        result.wait_for_send(20)
+    array += 1
+    assert [result.get(20) for result in results[:2]] == [[None] * 4] * 2
+    assert view.pull("(a.any(), b.any())").get() == [(False, False)] * 4
+    assert not any(results[2].get(20))
+
+
+def test_targets_of_one_call(view):
+    """DV-22"""
+    view["x"] = 0
+    view.push({"x": 1}, targets=2)
+    view.execute("x = 3", targets=slice(3, None))
+    assert view["x"] == [0, 0, 1, 3]
+    assert view.pull("x", targets=range(2, 4)) == [1, 3]
+    assert view.pull("x", targets="all") == [0, 0, 1, 3]
+    assert view.pull("x", targets=2) == 1
+    with pytest.raises(TypeError, match="'foo' not valid str target, must be 'all'"):
+        view.pull("x", targets="foo")
+
+
+def test_names_of_arguments_are_free(view):
+    """VW-06"""
+    given = {"f": 1, "self": 2, "block": 3, "targets": 4, "args": 5, "kwargs": 6, "label": 7}
+    assert view.apply(lambda **names: names, **given) == [given] * 4
+
+
+def test_a_remote_functions_flags_do_not_leak_while_it_runs(view):
+    """RF-01: other threads use the view meanwhile."""
+    slow = view.remote(block=False, label="slow")(lambda: None)
+    result = slow()
+    assert (view.block, view.label) == (True, None)
+    result.get(20)
+    assert result.msg_ids[-1] == view.history[-1]
