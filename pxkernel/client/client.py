@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ from ..protocol import messages as m
 from ..protocol.wire import raw
 from .asyncresult import AsyncResult
 from .connection import Connection
+from .membership import Membership
 from .outputs import get_shell, interactive
 from .questions import Answered, Questions
 from .records import Part
@@ -77,11 +77,9 @@ class Client(Views):
         self._numbers = count()
         #: The tasks that have been submitted have numbers below this one.
         self._submitted = 0
-        self._engines: dict[int, dict[str, Any]] = {}
-        self._left: dict[int, str] = {}
+        self._members = Membership()
         self._lost: str | None = None
         self._closed = False
-        self._changed = threading.Condition()
         #: What is not finished, or whose output is not complete, by task id.
         self._pending: dict[str, tuple[AsyncResult, Part]] = {}
         self._known: WeakValueDictionary[str, AsyncResult] = WeakValueDictionary()
@@ -91,19 +89,11 @@ class Client(Views):
             m.Outputs: self._on_outputs,
             m.Settled: self._on_settled,
             m.InputRequest: self._on_input_request,
-            m.EnginesChanged: self._on_engines,
+            m.EnginesChanged: self._members.change,
             m.Answer: self._questions.answered,
         }
         self._connection = Connection(file, self._session, self._on_message, self._on_lost)
-        welcome = self._connection.open(timeout)
-        self._requested: int = welcome.info["requested"]
-        with self._changed:
-            # What changed since the welcome has been told to the handlers already.
-            for engine in welcome.engines:
-                if engine["id"] not in self._left:
-                    self._engines.setdefault(engine["id"], engine)
-            for engine_id, reason in welcome.info["departed"]:
-                self._left.setdefault(engine_id, reason)
+        self._members.welcome(self._connection.open(timeout))
         if (shell := get_shell()) is not None:
             show_remote_errors(shell)
 
@@ -114,11 +104,11 @@ class Client(Views):
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the engines that are ready, sorted; a new list each time."""
-        return sorted(self._engines)
+        """The ids of the engines, sorted; a new list each time. An engine keeps its id when it is restarted."""
+        return sorted(self._members.engines)
 
     def __len__(self) -> int:
-        return len(self._engines)
+        return len(self._members.engines)
 
     def resolve(self, targets: Targets) -> tuple[list[int], bool]:
         """The engine ids that ``targets`` means now, and whether results come bare instead of in a list.
@@ -155,10 +145,11 @@ class Client(Views):
         return [self._existing(engine) for engine in wanted], False
 
     def _existing(self, engine: int) -> int:
-        if engine in self._engines:
+        if engine in self._members.engines:
             return engine
         self._check()
-        why = f": engine {engine} {self._left[engine]}" if engine in self._left else f"; there are {self.ids}"
+        left = self._members.left
+        why = f": engine {engine} {left[engine]}" if engine in left else f"; there are {self.ids}"
         raise IndexError(f"No such engine: {engine}{why}")
 
     def wait_for_engines(self, n: int | None = None, *, timeout: float = 60.0) -> None:
@@ -167,7 +158,8 @@ class Client(Views):
         Parameters
         ----------
         n
-            How many; None: as many as the cluster has started.
+            How many; None: as many as the cluster has been asked for and not been told to stop. An engine that is being
+            restarted counts when its new kernel is ready.
         timeout
             Seconds.
 
@@ -178,34 +170,16 @@ class Client(Views):
         EngineError
             Engines that were started have died, so that there cannot be ``n``; the text is what they printed.
         """
-        wanted = self._requested if n is None else n
-        deadline = time.monotonic() + timeout
-        with self._changed:
-            while len(self._engines) < wanted:
-                self._check()
-                # The ids of the engines that the cluster has started come first.
-                gone = sum(engine < self._requested for engine in self._left)
-                if self._requested >= wanted > self._requested - gone + self._guests():
-                    reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self._left.items()))
-                    raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(
-                        f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {len(self._engines)}"
-                    )
-                self._changed.wait(left)
-
-    def _guests(self) -> int:
-        """How many adopted kernels there are."""
-        return sum(bool(engine["adopted"]) for engine in self._engines.values())
+        self._members.wait(n, timeout, self._check)
 
     def engine_info(self, engine: int) -> dict[str, Any]:
-        """What is known of an engine: id, uuid, pid, connection_file, tasks (has the extension), adopted."""
-        return dict(self._engines[self._existing(engine)])
+        """What is known of an engine: id, uuid, pid, connection_file, tasks (has the extension), adopted, incarnation
+        (how often it was restarted), engine_set."""
+        return dict(self._members.engines[self._existing(engine)])
 
     def connection_file(self, engine: int) -> Path:
         """The connection file of an engine's kernel, for ``jupyter console --existing <file>``."""
-        return Path(self._engines[self._existing(engine)]["connection_file"])
+        return Path(self._members.engines[self._existing(engine)]["connection_file"])
 
     # -- work ---------------------------------------------------------------------------------------------------------
 
@@ -247,7 +221,7 @@ class Client(Views):
             targets = []
             for engine in engines:
                 task = f"{self._session}:{next(self._numbers)}"
-                uuid_ = self._engines.get(engine, {}).get("uuid", "")
+                uuid_ = self._members.engines.get(engine, {}).get("uuid", "")
                 part = Part(task, engine, uuid_, method, code, sizes[index] if sizes else 1, now)
                 part.label = label
                 parts.append(part)
@@ -456,22 +430,9 @@ class Client(Views):
         if (entry := self._pending.get(message.task)) is not None:
             entry[0]._add_prompt(entry[1], bytes(raw(message.payloads[0][0])))
 
-    def _on_engines(self, message: m.EnginesChanged) -> None:
-        with self._changed:
-            for engine in message.joined:
-                self._engines[engine["id"]] = engine
-            for engine_id, reason in message.left:
-                self._engines.pop(engine_id, None)
-                self._left[engine_id] = reason
-            self._changed.notify_all()
-
     def _on_lost(self, reason: str) -> None:
-        with self._changed:
-            self._lost = reason
-            for engine in self._engines:
-                self._left[engine] = f"is gone: {reason}"
-            self._engines.clear()
-            self._changed.notify_all()
+        self._lost = reason
+        self._members.lose(reason)
         self._fail_pending(reason)
         self._questions.lost(reason)
 

@@ -1,7 +1,7 @@
-"""Cluster: start, find and stop a controller with its engines (seeds: "Starting the IPython controller and engines").
+"""Cluster: start, find, scale and stop a controller with its engines (seeds: "Starting the IPython controller and engines").
 
 Every method that takes a while exists twice: ``start_cluster_sync()`` blocks, ``await start_cluster()`` runs the same code
-in a thread, so that the event loop goes on.
+in a thread, so that the event loop goes on. What is running is asked of the controller each time: any process may change it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import json
 import os
 import random
-import select
 import string
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,16 +26,16 @@ from ..errors import ClusterError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
 from ..protocol.processes import exists, wait_for_end
+from .enginesets import ControllerProcess
+from .operations import STOP_TIMEOUT, EngineOperations, number
+from .start import start_controller
+from .twins import with_awaitable_twins
+from .wishes import ON_START, Environment, OnStart, check_on_start, check_preload, environment_of, pack_on_start
 
-#: How much of a log an error quotes, in lines.
-TAIL_LINES = 20
-#: How long the controller may take to listen, and to end, in seconds.
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 30.0
 
-
-class Cluster:
-    """A controller and its engines; nothing is started before you say so.
+@with_awaitable_twins
+class Cluster(EngineOperations):
+    """A controller and its engines; nothing is started before you say so (features CLU-01).
 
     Parameters
     ----------
@@ -44,11 +43,25 @@ class Cluster:
         How many engines; None: one for each core.
     cluster_id
         The name under which other processes find it; None: a new one.
+    profile
+        The IPython profile whose configuration and start-up files the engines use; it is made if it does not exist.
+        Clusters of different profiles may have the same id.
     kernel_name
         The kernelspec of the engines; None: ipykernel under this interpreter.
     engines
         How engines are started: None for the platform's way, "local", "forkserver", or the entry point of another
-        jupyter_client kernel provisioner.
+        jupyter_client kernel provisioner (features LAU-06).
+    controller
+        How the controller is started: "local", a process of this machine.
+    environment
+        Variables for the engines beside those of this process: a mapping, or a function of the engine id, called here,
+        for one GPU per engine ``lambda i: {"CUDA_VISIBLE_DEVICES": str(i % 4)}``. They are there when the kernel starts,
+        and again after a restart. None as a value removes a variable (features LAU-07).
+    on_start
+        Source code, or a function without arguments, that each engine runs before it is ready, also after a restart and
+        when engines are added. If it fails, so does the engine.
+    preload
+        Modules that are loaded once and shared by the engines, which then start with them (fork server only).
     shutdown_atexit
         Whether the cluster ends with this process, however that ends.
     engine_timeout
@@ -57,9 +70,11 @@ class Cluster:
     Raises
     ------
     ClusterError
-        The platform is Windows, or ``cluster_id`` is no name for a folder.
+        The platform is Windows, or ``cluster_id`` or ``profile`` is no name for a folder.
     ValueError
-        ``n`` is negative.
+        ``n`` is negative, or ``controller`` is not "local".
+    TypeError
+        ``environment``, ``on_start`` or ``preload`` is nothing of the kind.
     """
 
     def __init__(
@@ -67,20 +82,34 @@ class Cluster:
         *,
         n: int | None = None,
         cluster_id: str | None = None,
+        profile: str = clusterfile.DEFAULT_PROFILE,
         kernel_name: str | None = None,
         engines: str | None = None,
+        controller: str = "local",
+        environment: Environment | None = None,
+        on_start: OnStart | None = None,
+        preload: Sequence[str] = (),
         shutdown_atexit: bool = True,
         engine_timeout: float = 60.0,
     ):
         if sys.platform == "win32":
             raise ClusterError("pxkernel does not run on Windows: it needs Unix sockets (in WSL it runs)")
-        if n is not None and (not isinstance(n, int) or n < 0):
-            raise ValueError(f"n is the number of engines, not {n!r}")
-        self.n = n
+        if controller != "local":
+            raise ValueError(f"controller must be 'local', not {controller!r}: launcher classes do not exist")
+        if engines is not None and not isinstance(engines, str):
+            raise TypeError(f"engines must be the name of a provisioner, not {engines!r}: launcher classes do not exist")
+        if not callable(environment):
+            environment_of(environment, 0)
+        check_on_start(on_start)
+        self.n = None if n is None else number(n)
         self.cluster_id = _new_id() if cluster_id is None else cluster_id
-        clusterfile.folder(self.cluster_id)
+        self.profile = profile or clusterfile.DEFAULT_PROFILE
+        clusterfile.folder(self.cluster_id, self.profile)
         self.kernel_name = kernel_name
-        self.engines = engines
+        self.provisioner = engines
+        self.environment = environment
+        self.on_start = on_start
+        self.preload = check_preload(preload)
         self.shutdown_atexit = shutdown_atexit
         self.engine_timeout = engine_timeout
         self._file: clusterfile.ClusterFile | None = None
@@ -90,7 +119,9 @@ class Cluster:
 
     def __repr__(self) -> str:
         state = "running" if self.running else "not running"
-        return f"<Cluster(cluster_id={self.cluster_id!r}, n={self.n}): {state}>"
+        return f"<Cluster(cluster_id={self.cluster_id!r}, profile={self.profile!r}, n={self.n}): {state}>"
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
 
     @property
     def running(self) -> bool:
@@ -102,11 +133,25 @@ class Cluster:
         """The file by which other processes find the cluster, None before the start."""
         return None if self._file is None else self._file.path
 
+    @property
+    def controller(self) -> ControllerProcess | None:
+        """The controller, None when the cluster is not running (features CLU-06)."""
+        if self._file is None or not self._file.alive():
+            return None
+        return ControllerProcess(self._file.controller_pid, self._file.directory)
+
     @classmethod
-    def from_file(cls, cluster_file: str | os.PathLike[str] | None = None, *, cluster_id: str | None = None) -> Cluster:
+    def from_file(
+        cls,
+        cluster_file: str | os.PathLike[str] | None = None,
+        *,
+        profile: str | None = None,
+        cluster_id: str | None = None,
+        engine_timeout: float = 60.0,
+    ) -> Cluster:
         """The running cluster that a file (or an id) names; without arguments the default one, or the only one.
 
-        The cluster does not end with this process.
+        The cluster does not end with this process (features CLU-22).
 
         Raises
         ------
@@ -115,94 +160,113 @@ class Cluster:
         ClusterError
             The file is no cluster file, its cluster has ended, or several run and none is named.
         """
-        if cluster_file is not None and cluster_id is not None:
+        if cluster_file is not None and (cluster_id is not None or profile is not None):
             raise TypeError("give a cluster_file or a cluster_id, not both")
-        if cluster_file is not None:
-            file = clusterfile.read(cluster_file)
-            if not file.alive():
-                raise ClusterError(f"the cluster of {cluster_file} is not running any more")
-        else:
-            file = clusterfile.find(cluster_id if cluster_id is None else str(clusterfile.folder(cluster_id) / "cluster.json"))
-        cluster = cls(cluster_id=file.cluster_id, shutdown_atexit=False)
+        if cluster_id is not None:
+            path = clusterfile.folder(cluster_id, profile or clusterfile.DEFAULT_PROFILE) / clusterfile.FILE_NAME
+            return cls._of(clusterfile.find(path), engine_timeout)
+        if cluster_file is None:
+            return cls._of(clusterfile.find(profile=profile), engine_timeout)
+        file = clusterfile.read(cluster_file)
+        if not file.alive():
+            raise ClusterError(f"the cluster of {cluster_file} is not running any more")
+        return cls._of(file, engine_timeout)
+
+    @classmethod
+    def _of(cls, file: clusterfile.ClusterFile, engine_timeout: float) -> Cluster:
+        cluster = cls(
+            cluster_id=file.cluster_id, profile=file.profile, shutdown_atexit=False, engine_timeout=engine_timeout
+        )
         cluster._file = file
         return cluster
 
+    def to_dict(self) -> dict[str, Any]:
+        """The cluster as JSON values: "cluster", and if it is running "controller" and "engines" (features CLU-23)."""
+        description: dict[str, Any] = {
+            "cluster": {"cluster_id": self.cluster_id, "profile": self.profile, "n": self.n},
+            "engines": {"sets": {name: {"engines": list(s.engines)} for name, s in self.engines.items()}},
+        }
+        if (controller := self.controller) is not None:
+            description["cluster"]["cluster_file"] = str(self.cluster_file)
+            description["controller"] = {"pid": controller.pid, "state": controller.state}
+        return description
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any]) -> Cluster:
+        """The cluster that ``to_dict`` has described: the running one, or one that can be started.
+
+        Raises
+        ------
+        ClusterError
+            It was running when it was described, and is not any more.
+        """
+        cluster = description["cluster"]
+        if "cluster_file" in cluster:
+            found = cls.from_file(cluster["cluster_file"])
+            found.n = cluster["n"]
+            return found
+        return cls(n=cluster["n"], cluster_id=cluster["cluster_id"], profile=cluster["profile"])
+
     # -- starting -----------------------------------------------------------------------------------------------------
 
-    def start_cluster_sync(self, n: int | None = None) -> Cluster:
-        """Start the controller, which starts the engines; returns when it listens. ``self``.
+    def start_controller_sync(self) -> Cluster:
+        """Start the controller without engines; returns when it listens. ``self`` (features CLU-07).
 
         Raises
         ------
         ClusterError
             It did not start; the text has the end of what it printed. Or it is running already.
         """
+        return self._start(0)
+
+    def start_cluster_sync(self, n: int | None = None) -> Cluster:
+        """Start the controller, which starts the engines; returns when it listens. ``self`` (features CLU-09).
+
+        If the controller is running and has no engines, they are started.
+
+        Raises
+        ------
+        ClusterError
+            The controller did not start; the text has the end of what it printed. Or the cluster is running already.
+        """
+        if n is not None:
+            self.n = number(n)
+        if self.running and not self.engines:
+            self.start_engines_sync(self.n)
+            return self
+        self.n = self._count(None)
+        return self._start(self.n)
+
+    def _start(self, n: int) -> Cluster:
         if self.running:
             raise ClusterError(f"this cluster is running already: {self.cluster_file}")
-        if n is not None:
-            self.n = n
-        if self.n is None:
-            self.n = os.cpu_count() or 1
-        directory, sockets = clusterfile.prepare(self.cluster_id)
-        log = directory / "controller.log"
-        ready, ready_write = os.pipe()
-        limits = thread_limits(os.environ, self.n)
+        environments = [environment_of(self.environment, engine) for engine in range(n)]
+        code = None if self.on_start is None else pack_on_start(self.on_start)
+        directory, sockets = clusterfile.prepare(self.cluster_id, self.profile)
+        if code is not None:
+            clusterfile.write_private(directory / ON_START, code)
+        limits = thread_limits(os.environ, self._count(None))
         settings = Settings(
             cluster_id=self.cluster_id,
+            profile=self.profile,
             directory=str(directory),
             sockets=str(sockets),
-            n=self.n,
             kernel_name=self.kernel_name,
-            provisioner=self.engines,
+            provisioner=self.provisioner,
             thread_limits=list(limits),
+            environments=environments,
+            on_start=None if code is None else str(directory / ON_START),
+            preload=self.preload,
             owner_pid=os.getpid() if self.shutdown_atexit else None,
-            ready=ready_write,
         )
-        try:
-            with open(log, "ab", opener=clusterfile.private) as output:
-                self._process = subprocess.Popen(
-                    # -P: a random.py in the directory of the notebook is not for the controller.
-                    [sys.executable, "-P", "-m", "pxkernel.controller", settings.to_json()],
-                    env={**_environment(), **limits},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=[ready_write],
-                    start_new_session=True,
-                )
-        except OSError as error:
-            os.close(ready)
-            _discard(self.cluster_id, directory, sockets)
-            raise ClusterError(f"the controller cannot be started: {error}") from None
-        finally:
-            os.close(ready_write)
-        with os.fdopen(ready, "rb") as answer:
-            self._await_controller(answer, log, directory, sockets)
+        self._process = start_controller(settings, limits)
         self._file = clusterfile.read(directory / clusterfile.FILE_NAME)
         if self.shutdown_atexit:
             atexit.register(self._stop_at_exit)
         return self
 
-    def _await_controller(self, answer: Any, log: Path, directory: Path, sockets: Path) -> None:
-        assert self._process is not None
-        try:
-            text = answer.readline() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
-        except BaseException:  # Ctrl-C
-            self._process.kill()
-            self._process.wait()
-            _discard(self.cluster_id, directory, sockets)
-            raise
-        with contextlib.suppress(ValueError):
-            if "ready" in json.loads(text):
-                return
-        self._process.kill()
-        code = self._process.wait()
-        lines = log.read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
-        _discard(self.cluster_id, directory, sockets)
-        raise ClusterError(f"the controller did not start (exit code {code}):\n" + "\n".join(lines))
-
     def connect_client_sync(self, timeout: float = 10.0) -> Client:
-        """A new Client of this cluster.
+        """A new Client of this cluster (features CLU-11).
 
         Raises
         ------
@@ -216,7 +280,7 @@ class Cluster:
         return Client(self._file.path, timeout=timeout, cluster=self)
 
     def start_and_connect_sync(self, n: int | None = None, activate: bool = False) -> Client:
-        """Start the cluster, connect, and wait until every engine is ready.
+        """Start the cluster, connect, and wait until every engine is ready (features CLU-10).
 
         Parameters
         ----------
@@ -233,7 +297,7 @@ class Cluster:
         self.start_cluster_sync(n)
         try:
             client = self.connect_client_sync()
-            client.wait_for_engines(self.n, timeout=self.engine_timeout)
+            client.wait_for_engines(timeout=self.engine_timeout)
         except BaseException:
             self.stop_cluster_sync()
             raise
@@ -241,10 +305,22 @@ class Cluster:
             _activate(client)
         return client
 
+    async def start_and_connect(self, n: int | None = None, activate: bool = False) -> Client:
+        """As ``start_and_connect_sync``, awaitable."""
+        client = await asyncio.to_thread(self.start_and_connect_sync, n)
+        if activate:
+            # Magics belong to the shell's own thread.
+            _activate(client)
+        return client
+
     # -- stopping -----------------------------------------------------------------------------------------------------
 
+    def stop_controller_sync(self) -> None:
+        """End the controller, and with it the engines; idempotent (features CLU-13)."""
+        self.stop_cluster_sync()
+
     def stop_cluster_sync(self) -> None:
-        """End the engines and the controller; idempotent. Adopted kernels are released and live on.
+        """End the engines and the controller; idempotent. Adopted kernels are released and live on (features CLU-14).
 
         Raises
         ------
@@ -301,28 +377,6 @@ class Cluster:
         with contextlib.suppress(Exception):
             self.stop_cluster_sync()
 
-    # -- the awaitable forms ------------------------------------------------------------------------------------------
-
-    async def start_cluster(self, n: int | None = None) -> Cluster:
-        """As ``start_cluster_sync``, awaitable."""
-        return await asyncio.to_thread(self.start_cluster_sync, n)
-
-    async def connect_client(self, timeout: float = 10.0) -> Client:
-        """As ``connect_client_sync``, awaitable."""
-        return await asyncio.to_thread(self.connect_client_sync, timeout)
-
-    async def start_and_connect(self, n: int | None = None, activate: bool = False) -> Client:
-        """As ``start_and_connect_sync``, awaitable."""
-        client = await asyncio.to_thread(self.start_and_connect_sync, n)
-        if activate:
-            # Magics belong to the shell's own thread.
-            _activate(client)
-        return client
-
-    async def stop_cluster(self) -> None:
-        """As ``stop_cluster_sync``, awaitable."""
-        await asyncio.to_thread(self.stop_cluster_sync)
-
     def __enter__(self) -> Client:
         self._client = self.start_and_connect_sync()
         return self._client
@@ -343,7 +397,7 @@ class Cluster:
     ) -> None:
         if self._client is not None:
             self._client.close()
-        await self.stop_cluster()
+        await self.stop_cluster()  # type: ignore[attr-defined]
 
 
 def _activate(client: Client) -> None:
@@ -355,14 +409,3 @@ def _activate(client: Client) -> None:
 def _new_id() -> str:
     letters = "".join(random.SystemRandom().choices(string.ascii_lowercase + string.digits, k=6))
     return f"{int(time.time())}-{letters}"
-
-
-def _discard(cluster_id: str, directory: Path, sockets: Path) -> None:
-    """Remove what ``prepare`` made for a cluster that has not come to life."""
-    clusterfile.ClusterFile(cluster_id, str(directory), str(sockets), "", "", 0, None).remove()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without what says that *we* are an engine or belong to a cluster."""
-    dropped = {clusterfile.ENVIRONMENT, clusterfile.LAUNCHED, "JPY_PARENT_PID"}
-    return {name: value for name, value in os.environ.items() if name not in dropped}

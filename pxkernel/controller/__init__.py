@@ -15,6 +15,8 @@
 - ``relay``     results and output on their way to the clients
 - ``book``      payloads, results and output of every task (``entries``), open and delivered (``store``, ``sqlite``)
 - ``questions`` the table of what clients can ask; ``hub`` answers what is about tasks, in the language of ``query``
+- ``lifecycle`` what clients ask about engines: start, stop, restart, signal
 - ``launcher``  starts, watches, interrupts and ends kernels
-- ``settings``  what the command line of the process says
+- ``watch``     the ends of other processes
+- ``settings``  what the process is told when it is started
 """

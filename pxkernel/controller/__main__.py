@@ -1,4 +1,4 @@
-"""``python -m pxkernel.controller <settings>``: started by ``pxkernel.Cluster``, not by people."""
+"""``python -m pxkernel.controller ``: started by ``pxkernel.Cluster``, not by people."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .settings import Settings
 
 
 def main() -> None:
-    settings = Settings.from_json(sys.argv[1])
+    settings = Settings.from_json(sys.stdin.read())
     if sys.platform.startswith("linux") and settings.provisioner in (None, "forkserver"):
         # First of all: it imports what kernels need while this process imports what the controller needs.
-        forkserver()
+        forkserver(settings.preload)
     from .server import Server
 
     server = Server(settings)

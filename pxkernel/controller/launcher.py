@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +23,36 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from ..errors import ClusterError
 from ..kernels import spec as kernelspec
+from ..kernels.logs import last_words, tail
 from ..kernels.threads import without_limits
 from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile, private
 
-#: The last lines of a log that an error quotes.
-TAIL_LINES = 20
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the engines of a cluster are started.
+
+    ``environment`` and ``cwd`` are the owner's: engines start in the notebook's directory with the notebook's
+    environment. ``thread_limits`` are the variables in it that are ours and not the user's.
+    """
+
+    kernel_name: str | None
+    provisioner: str | None
+    environment: Mapping[str, str]
+    thread_limits: Collection[str]
+    cwd: str
+    #: The file with the user's start-up code, None without.
+    on_start: str | None = None
+
+    def engine_environment(self, kernelspec: Mapping[str, str], own: Mapping[str, str | None]) -> dict[str, str]:
+        """The environment of one engine: ``own`` is what the user wants for this one, None removes a variable."""
+        environment = without_limits(self.environment, {*kernelspec, *own}, self.thread_limits)
+        merged = {**environment, **own, "JPY_PARENT_PID": None}
+        return {name: value for name, value in merged.items() if value is not None}
 
 
-def tail(log: Path) -> str:
-    """The last lines of a log, for an error message."""
-    return "\n".join(_lines(log)[-TAIL_LINES:])
-
-
-def last_words(log: Path, crash_log: Path) -> str:
-    """What a dead kernel has left: why it crashed, and where in the user's code, comes first in its crash log."""
-    return "\n".join(_lines(crash_log)[:TAIL_LINES]) or tail(log)
-
-
-#: What every ipykernel prints when it starts; it is no reason for anything.
-_GREETING = re.compile(r"NOTE: When using the `ipython kernel` entry point.*?--existing [^\n]*", re.DOTALL)
-
-
-def _lines(path: Path) -> list[str]:
-    return _GREETING.sub("", path.read_text(errors="replace")).strip().splitlines() if path.exists() else []
+#: One kernel: engine id and incarnation.
+Key = tuple[int, int]
 
 
 class Launcher:
@@ -55,31 +62,21 @@ class Launcher:
     ----------
     cluster
         The cluster that the engines join.
-    environment, cwd
-        The owner's: engines start in the notebook's directory with the notebook's environment.
-    thread_limits
-        The variables in it that are ours and not the user's.
+    recipe
+        How they are started.
     wake
         Called, from the launcher's thread, after something was added to ``events``.
     """
 
-    def __init__(
-        self,
-        cluster: ClusterFile,
-        environment: dict[str, str],
-        thread_limits: Collection[str],
-        cwd: str,
-        wake: Callable[[], None],
-    ):
+    def __init__(self, cluster: ClusterFile, recipe: Recipe, wake: Callable[[], None]):
         self.events: deque[tuple[Any, ...]] = deque()
         self._cluster = cluster
-        self._thread_limits = thread_limits
-        self._environment = {k: v for k, v in environment.items() if k != "JPY_PARENT_PID"}
-        self._cwd = cwd
+        self._recipe = recipe
         self._wake = wake
-        self._managers: dict[int, AsyncKernelManager] = {}
-        self._watchers: dict[int, asyncio.Task[None]] = {}
-        self._starts: set[asyncio.Task[None]] = set()
+        self._managers: dict[Key, AsyncKernelManager] = {}
+        self._watchers: dict[Key, asyncio.Task[None]] = {}
+        self._starts: dict[Key, asyncio.Task[None]] = {}
+        self._ends: dict[Key, asyncio.Task[None]] = {}
         self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="launcher", daemon=True)
@@ -87,13 +84,21 @@ class Launcher:
 
     # -- called by the main loop --------------------------------------------------------------------------------------
 
-    def start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
-        """Start a kernel; then ("launched", engine, info) or ("died", engine, reason)."""
-        self._do(self._tracked_start(engine, kernel_name, provisioner))
+    def start(self, key: Key, environment: Mapping[str, str | None]) -> None:
+        """Start a kernel; then ("launched", *key, has extension, info) or ("died", *key, reason)."""
+        self._do(self._tracked(self._starts, key, self._start(key, environment)))
 
-    def interrupt(self, engine: int) -> None:
-        """Interrupt a kernel; then ("interrupted", engine)."""
-        self._do(self._interrupt(engine))
+    def interrupt(self, key: Key) -> None:
+        """Interrupt a kernel; then ("interrupted", *key)."""
+        self._do(self._interrupt(key))
+
+    def signal(self, key: Key, signum: int, then: Callable[[], None]) -> None:
+        """Send a signal to a kernel and what it has started, then have the main loop call ``then``."""
+        self._do(self._signal(key, signum, then))
+
+    def end(self, key: Key, then: Callable[[], None]) -> None:
+        """End a kernel, whose death is not told, then have the main loop call ``then``; at once if there is none."""
+        self._do(self._tracked(self._ends, key, self._end(key, then)))
 
     def stop(self) -> None:
         """End every kernel; then ("stopped",)."""
@@ -112,52 +117,64 @@ class Launcher:
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 
-    def _logs(self, engine: int) -> tuple[Path, Path]:
-        directory = Path(self._cluster.directory)
-        return directory / f"engine-{engine}.log", directory / f"engine-{engine}.crash.log"
+    def _logs(self, key: Key) -> tuple[Path, Path]:
+        log = Path(self._cluster.directory) / f"engine-{key[0]}-{key[1]}.log"
+        return log, log.with_suffix(".crash.log")
 
-    def _manager(self, engine: int, kernel_name: str | None, provisioner: str | None) -> AsyncKernelManager:
+    def _manager(self, key: Key) -> AsyncKernelManager:
+        kernel_name = self._recipe.kernel_name
         spec = kernelspec.find(kernel_name)
-        kernelspec.choose_provisioner(spec, provisioner)
+        kernelspec.choose_provisioner(spec, self._recipe.provisioner)
+        engine, incarnation = key
         return AsyncKernelManager(
             kernel_spec_manager=kernelspec.OneKernelSpec(chosen=spec),
             kernel_name=kernel_name or "python3",
             transport="ipc",
-            ip=str(Path(self._cluster.sockets) / f"k{engine}"),
-            connection_file=str(Path(self._cluster.directory) / f"kernel-{engine}-0.json"),
+            # New endpoints for each incarnation: see kernels.channels.
+            ip=str(Path(self._cluster.sockets) / f"k{engine}.{incarnation}"),
+            connection_file=str(Path(self._cluster.directory) / f"kernel-{engine}-{incarnation}.json"),
         )
 
-    async def _tracked_start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
-        task = asyncio.create_task(self._start(engine, kernel_name, provisioner))
-        self._starts.add(task)
-        task.add_done_callback(self._starts.discard)
-        await task
-
-    async def _start(self, engine: int, kernel_name: str | None, provisioner: str | None) -> None:
-        log, crash_log = self._logs(engine)
+    async def _tracked(
+        self, table: dict[Key, asyncio.Task[None]], key: Key, work: Coroutine[Any, Any, None]
+    ) -> None:
+        table[key] = asyncio.create_task(work)
         try:
-            manager = self._manager(engine, kernel_name, provisioner)
+            await table[key]
+        finally:
+            del table[key]
+
+    async def _start(self, key: Key, environment: Mapping[str, str | None]) -> None:
+        if self._stopping:
+            return
+        engine, incarnation = key
+        log, crash_log = self._logs(key)
+        try:
+            manager = self._manager(key)
             assert manager.kernel_spec is not None
             has_extension = kernelspec.is_engine(manager.kernel_spec)
-            launched = {"id": engine, "incarnation": 0, "crash_log": str(crash_log)}
-            environment = {
-                **without_limits(self._environment, manager.kernel_spec.env, self._thread_limits),
-                ENVIRONMENT: str(self._cluster.path),
-                LAUNCHED: json.dumps(launched),
-            }
-            self._managers[engine] = manager
+            launched = {"id": engine, "incarnation": incarnation, "crash_log": str(crash_log)}
+            if self._recipe.on_start is not None:
+                launched["on_start"] = self._recipe.on_start
+                if not has_extension:
+                    raise ClusterError("on_start is for Python kernels: this one cannot load pxkernel.engine")
+            self._managers[key] = manager
             await manager.start_kernel(
-                env=environment,
-                cwd=self._cwd,
-                extra_arguments=kernelspec.ENGINE_ARGUMENTS if has_extension else [],
+                env={
+                    **self._recipe.engine_environment(manager.kernel_spec.env, environment),
+                    ENVIRONMENT: str(self._cluster.path),
+                    LAUNCHED: json.dumps(launched),
+                },
+                cwd=self._recipe.cwd,
+                extra_arguments=kernelspec.engine_arguments(self._cluster.profile) if has_extension else [],
                 independent=True,
                 **_output_to(manager, log),
             )
         except Exception as error:
             text = str(error) if isinstance(error, ClusterError) else f"{type(error).__name__}: {error}"
             output = tail(log)
-            self._managers.pop(engine, None)
-            self._tell("died", engine, f"could not be started: {text}" + (f"\n{output}" if output else ""))
+            self._managers.pop(key, None)
+            self._tell("died", *key, f"could not be started: {text}" + (f"\n{output}" if output else ""))
             return
         if self._stopping:
             await self._shut_down(manager)
@@ -165,37 +182,58 @@ class Launcher:
         info = {**manager.get_connection_info(), "connection_file": manager.connection_file}
         info["key"] = info["key"].decode()
         info["pid"] = getattr(manager.provisioner, "pid", None)
-        self._tell("launched", engine, has_extension, info)
-        self._watchers[engine] = asyncio.create_task(self._watch(engine, manager))
+        self._watchers[key] = asyncio.create_task(self._watch(key, manager))
+        self._tell("launched", *key, has_extension, info)
 
-    async def _watch(self, engine: int, manager: AsyncKernelManager) -> None:
+    async def _watch(self, key: Key, manager: AsyncKernelManager) -> None:
         assert manager.provisioner is not None
         reason = "died"
         try:
             reason = f"died ({_exit_text(await manager.provisioner.wait())})"
-            del self._managers[engine], self._watchers[engine]
+            self._managers.pop(key, None)
+            self._watchers.pop(key, None)
             _end_children(manager)
-            output = last_words(*self._logs(engine))
+            output = last_words(*self._logs(key))
             reason += f"; the end of its log:\n{output}" if output else ""
             await manager.cleanup_resources()
         finally:
-            if not self._stopping:
-                self._tell("died", engine, reason)
+            if not self._stopping and key not in self._ends:
+                self._tell("died", *key, reason)
 
-    async def _interrupt(self, engine: int) -> None:
-        manager = self._managers.get(engine)
+    async def _interrupt(self, key: Key) -> None:
+        manager = self._managers.get(key)
         try:
             if manager is not None:
                 await manager.interrupt_kernel()
         except (RuntimeError, OSError):
             pass  # It has just died, which its watcher tells.
         finally:
-            self._tell("interrupted", engine)
+            self._tell("interrupted", *key)
+
+    async def _signal(self, key: Key, signum: int, then: Callable[[], None]) -> None:
+        manager = self._managers.get(key)
+        try:
+            if manager is not None and manager.has_kernel:
+                await manager.signal_kernel(signum)
+        except (RuntimeError, OSError):
+            pass  # It has just died, which its watcher tells.
+        finally:
+            self._tell("done", then)
+
+    async def _end(self, key: Key, then: Callable[[], None]) -> None:
+        if (start := self._starts.get(key)) is not None:
+            await asyncio.wait([start])
+        if (watcher := self._watchers.pop(key, None)) is not None:
+            watcher.cancel()
+            manager = self._managers.pop(key)
+            await self._shut_down(manager)
+            _end_children(manager)
+        self._tell("done", then)
 
     async def _stop(self) -> None:
         self._stopping = True
         # A kernel whose start is under way ends itself; nobody else would know of it.
-        await asyncio.gather(*self._starts, return_exceptions=True)
+        await asyncio.gather(*self._starts.values(), *self._ends.values(), return_exceptions=True)
         for watcher in self._watchers.values():
             watcher.cancel()
         await asyncio.gather(*map(self._shut_down, self._managers.values()), return_exceptions=True)

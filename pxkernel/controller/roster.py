@@ -3,27 +3,34 @@
 An engine that the cluster starts becomes ready in three steps: its kernel has been *launched*, its extension has
 *dialled* (a kernel without the extension does not), and its own channels have *answered*. A kernel that asks to be adopted
 dials first and brings its connection information along.
+
+A restarted engine keeps its id and takes the three steps again, as a new *incarnation*: with another number, other endpoints,
+another identity. What comes from an older one is nobody's any more and is dropped.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 import uuid
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from ..core.events import EngineJoined, EngineLeft, Event
+from ..core.events import EngineJoined, EngineLeft, EngineRestarts, Event
 from ..kernels.channels import Channels
 from ..protocol.messages import Hello, Message, Refused, Release, Welcome
 from .front import Front
-from .launcher import Launcher
+from .launcher import Key, Launcher
 
 #: How many engines that have ended a new client is told of.
 DEPARTED = 1000
-#: Tells the clients which engines have joined and which are gone: (engine, reason).
+#: Tells the clients which engines have joined and which are gone, (engine, reason).
 Announce = Callable[[Sequence[int], Sequence[tuple[int, str]]], None]
+#: Called with what went wrong, by engine.
+Done = Callable[[dict[int, str]], None]
 
 
 @dataclass(slots=True)
@@ -33,6 +40,11 @@ class EngineRecord:
     id: int
     has_extension: bool = True
     adopted: bool = False
+    #: The engine set that it was started in, None for an adopted kernel.
+    set_id: str | None = None
+    #: What the user has set for this engine; None removes a variable.
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    incarnation: int = 0
     #: Identity of its task channel on the front, once it has dialled.
     identity: bytes | None = None
     #: The same of its connection for what must reach it while it is busy.
@@ -41,7 +53,26 @@ class EngineRecord:
     info: dict[str, Any] | None = None
     connected: bool = False
     ready: bool = False
+    #: It was ready, and will be when its new kernel is: clients know it all the time.
+    restarting: bool = False
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @property
+    def key(self) -> Key:
+        return self.id, self.incarnation
+
+    @property
+    def known(self) -> bool:
+        """Whether the core and the clients know it."""
+        return self.ready or self.restarting
+
+    def renew(self) -> None:
+        """Begin the next incarnation."""
+        self.restarting = self.known
+        self.incarnation += 1
+        self.uuid = str(uuid.uuid4())
+        self.identity = self.urgent = self.info = None
+        self.connected = self.ready = False
 
     def public(self) -> dict[str, Any]:
         """What clients may know; never the kernel's key."""
@@ -53,6 +84,8 @@ class EngineRecord:
             "connection_file": info.get("connection_file"),
             "tasks": self.has_extension,
             "adopted": self.adopted,
+            "incarnation": self.incarnation,
+            "engine_set": self.set_id,
         }
 
 
@@ -87,14 +120,59 @@ class Roster:
         self._announce = announce
         self._watch = watch
         self._records: dict[int, EngineRecord] = {}
-        #: The engines that have ended, the last ones of many, and why.
-        self.departed: deque[tuple[int, str]] = deque(maxlen=DEPARTED)
-        #: How many engines there have been; ids are never used twice.
+        #: Engines that the cluster has started and that have died: they can be restarted.
+        self._dead: dict[int, EngineRecord] = {}
+        #: Why engines have ended, the last ones of many.
+        self.departed: dict[int, str] = {}
+        #: Who waits for engines to be ready or dead: (engines that are neither yet, failures, whom to tell).
+        self._waiting: list[tuple[set[int], dict[int, str], Done]] = []
+        #: How many ids there have been, and those that are or were engines: none is used twice.
         self.count = 0
+        self._used: set[int] = set()
 
-    def ready(self) -> list[dict[str, Any]]:
-        """What clients may know of the engines that are ready."""
-        return [record.public() for record in self._records.values() if record.ready]
+    def known(self) -> list[dict[str, Any]]:
+        """What clients may know of the engines that are ready or being restarted."""
+        return [record.public() for record in self._records.values() if record.known]
+
+    def restarting(self) -> list[int]:
+        """The engines whose kernel is being replaced."""
+        return [record.id for record in self._records.values() if record.restarting]
+
+    def prospects(self) -> dict[str, int]:
+        """How many engines the cluster is to have ("expected"), and how many of them are not ready yet ("coming")."""
+        own = [record for record in self._records.values() if not record.adopted]
+        return {
+            "expected": len(own) + len(self._dead),
+            "coming": sum(not record.ready for record in own),
+        }
+
+    def sets(self) -> dict[str, list[dict[str, Any]]]:
+        """The engines that the cluster has started and not been told to stop, by engine set, dead ones included."""
+        sets: dict[str, list[dict[str, Any]]] = {}
+        for record in sorted([*self._records.values(), *self._dead.values()], key=lambda record: record.id):
+            if record.set_id is not None:
+                state = "running" if record.ready else "dead" if record.id in self._dead else "starting"
+                sets.setdefault(record.set_id, []).append({**record.public(), "state": state})
+        return sets
+
+    def find(self, engine: int) -> EngineRecord:
+        """An engine, alive or dead.
+
+        Raises
+        ------
+        IndexError
+            There is no such engine, or it was stopped.
+        """
+        record = self._records.get(engine) or self._dead.get(engine)
+        if record is None:
+            why = f": engine {engine} {self.departed[engine]}" if engine in self.departed else ""
+            raise IndexError(f"No such engine: {engine}{why}")
+        return record
+
+    def is_current(self, engine: int, incarnation: int) -> bool:
+        """Whether this is news of the kernel that the engine has now."""
+        record = self._records.get(engine)
+        return record is not None and record.incarnation == incarnation
 
     def public(self, engine: int) -> dict[str, Any]:
         """What clients may know of one engine."""
@@ -113,37 +191,95 @@ class Roster:
 
     # -- beginning ----------------------------------------------------------------------------------------------------
 
-    def _new(self) -> EngineRecord:
-        record = EngineRecord(self.count)
-        self.count += 1
-        self._records[record.id] = record
+    def reserve(self, n: int) -> list[int]:
+        """The ids of ``n`` engines that may be started."""
+        ids = list(range(self.count, self.count + n))
+        self.count += n
+        return ids
+
+    def start(self, engine: int, set_id: str, environment: Mapping[str, str | None]) -> None:
+        """Start an engine with an id that was reserved.
+
+        Raises
+        ------
+        ValueError
+            It was not, or has been used.
+        """
+        if engine >= self.count or engine in self._used:
+            raise ValueError(f"{engine} is no id of a new engine")
+        self._used.add(engine)
+        record = EngineRecord(engine, set_id=set_id, environment=environment)
+        self._records[engine] = record
+        self._launcher.start(record.key, environment)
+
+    def check_restart(self, engine: int) -> EngineRecord:
+        """Whether an engine can be restarted.
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        ValueError
+            It was adopted: only who has started it can start it again.
+        """
+        record = self.find(engine)
+        if record.adopted:
+            raise ValueError(f"engine {engine} was adopted: the cluster has not started its kernel and cannot restart it")
         return record
 
-    def start(self, kernel_name: str | None, provisioner: str | None) -> None:
-        """Start one more engine."""
-        self._launcher.start(self._new().id, kernel_name, provisioner)
+    def restart(self, engine: int) -> None:
+        """Replace the kernel of an engine that the cluster has started, alive or dead; raises as ``check_restart``."""
+        record = self.check_restart(engine)
+        if self._dead.pop(engine, None) is not None:
+            self._records[engine] = record
+            self.departed.pop(engine, None)
+        old = record.key
+        self._detach(record)
+        record.renew()
+        if record.restarting:
+            self._handle(EngineRestarts(engine, "was restarted"))
+        self._launcher.end(old, partial(self._relaunch, *record.key))
 
-    def launched(self, engine: int, has_extension: bool, info: dict[str, Any]) -> None:
+    def _relaunch(self, engine: int, incarnation: int) -> None:
+        if self.is_current(engine, incarnation):
+            record = self._records[engine]
+            self._launcher.start(record.key, record.environment)
+
+    def wait_for(self, engines: Iterable[int], done: Done) -> None:
+        """Call ``done`` when each of the engines, which have been started, is ready or has died."""
+        coming = {engine for engine in engines if not self._records[engine].ready}
+        self._waiting.append((coming, {}, done))
+        self._tell_waiting()
+
+    def _tell_waiting(self, engine: int | None = None, failure: str | None = None) -> None:
+        for coming, failures, _ in self._waiting:
+            if failure is not None and engine in coming:
+                failures[engine] = failure  # type: ignore[index]
+            coming.discard(engine)  # type: ignore[arg-type]
+        over = [(failures, done) for coming, failures, done in self._waiting if not coming]
+        self._waiting = [waiting for waiting in self._waiting if waiting[0]]
+        for failures, done in over:
+            done(failures)
+
+    def launched(self, engine: int, incarnation: int, has_extension: bool, info: dict[str, Any]) -> None:
         """Its kernel has been started."""
-        record = self._records.get(engine)
-        if record is None:
-            return  # the cluster stops
-        record.info, record.has_extension = info, has_extension
-        self._connect(record)
+        if self.is_current(engine, incarnation):
+            record = self._records[engine]
+            record.info, record.has_extension = info, has_extension
+            self._connect(record)
 
     def dialled(self, identity: bytes, hello: Hello) -> None:
         """Its extension has opened the task channel."""
-        record = self._records.get(hello.engine_id) if hello.engine_id is not None else None
-        if record is None:
+        if hello.engine_id is None or not self.is_current(hello.engine_id, hello.info["incarnation"]):
             self._front.send(identity, Refused(f"engine {hello.engine_id} is not expected"))
             return
-        self._welcome(record, identity)
+        self._welcome(self._records[hello.engine_id], identity)
 
     def adopt(self, identity: bytes, hello: Hello) -> None:
         """A kernel that somebody else has started asks to be an engine."""
-        info = {**hello.info["connection"], "pid": hello.pid}
-        record = self._new()
-        record.adopted, record.info = True, info
+        (engine,) = self.reserve(1)
+        record = EngineRecord(engine, adopted=True, info={**hello.info["connection"], "pid": hello.pid})
+        self._records[engine] = record
         self._watch(hello.pid, self.ended, record.id, "ended")
         self._welcome(record, identity)
 
@@ -159,34 +295,94 @@ class Roster:
         if record.info is None or record.connected or (record.has_extension and not dialled):
             return
         record.connected = True
-        self._channels.connect(record.id, 0, record.info, time.monotonic())
+        self._channels.connect(*record.key, record.info, time.monotonic())
 
     def answered(self, engine: int) -> None:
         """Its channels work: it is ready."""
         record = self._records[engine]
-        record.ready = True
+        record.ready, record.restarting = True, False
         self._handle(EngineJoined(engine, record.has_extension))
+        self._tell_waiting(engine)
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
+    def died(self, engine: int, incarnation: int, reason: str) -> None:
+        """The launcher has seen the end of a kernel, or could not start it."""
+        if self.is_current(engine, incarnation):
+            self.ended(engine, reason)
+
     def ended(self, engine: int, reason: str) -> None:
         """It has died, left, or never started; ``reason`` completes the sentence "engine 3 ..."."""
-        record = self._records.pop(engine, None)
-        if record is None:
-            return
-        self.departed.append((engine, reason))
-        self._channels.disconnect(engine)
+        record = self._records.get(engine)
+        if record is not None:
+            if not record.adopted:
+                self._dead[engine] = record
+            self._remove(record, reason)
+
+    def _remove(self, record: EngineRecord, reason: str) -> None:
+        del self._records[record.id]
+        self.departed[record.id] = reason
+        if len(self.departed) > DEPARTED:
+            oldest = next(iter(self.departed))
+            del self.departed[oldest]
+            self._dead.pop(oldest, None)
+        self._detach(record)
+        if record.known:
+            record.ready = record.restarting = False
+            self._handle(EngineLeft(record.id, reason))
+        else:
+            self._announce([], [(record.id, reason)])
+        self._tell_waiting(record.id, reason)
+
+    def _detach(self, record: EngineRecord) -> None:
+        """Hear no more of its kernel."""
+        self._channels.disconnect(record.id)
         for identity in (record.identity, record.urgent):
             self._front.who.pop(identity or b"", None)
-        if record.ready:
-            self._handle(EngineLeft(engine, reason))
+
+    def end(self, engine: int, done: Callable[[], None]) -> None:
+        """End an engine for good, or release an adopted one; then call ``done``.
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        """
+        record = self.find(engine)
+        if self._dead.pop(engine, None) is not None:
+            self._launcher.end(record.key, done)
+        elif record.adopted:
+            self._release(record, "was released")
+            done()
         else:
-            self._announce([], [(engine, reason)])
+            self._remove(record, "was stopped")
+            self._launcher.end(record.key, done)
+
+    def _release(self, record: EngineRecord, reason: str) -> None:
+        self.send(record.id, Release(reason))
+        self._remove(record, reason)
+
+    def signal(self, engine: int, signum: int, done: Callable[[], None]) -> None:
+        """Send a signal to an engine and what it has started; then call ``done``.
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        """
+        record = self.find(engine)
+        if record.adopted and record.info is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(record.info["pid"], signum)
+            done()
+        else:
+            self._launcher.signal(record.key, signum, done)
 
     def listens(self, identity: bytes, hello: Hello) -> None:
         """Its extension has opened the connection for what must reach it while it is busy."""
         record = self._records.get(hello.engine_id) if hello.engine_id is not None else None
-        if record is not None:
+        # An adopted kernel has no incarnations.
+        if record is not None and hello.info["incarnation"] in (None, record.incarnation):
             record.urgent = identity
             self._front.who[identity] = record.id
             self._connect(record)
@@ -199,11 +395,10 @@ class Roster:
 
     def stop(self) -> None:
         """Release what was adopted, end what was started; the launcher tells when that is done."""
-        for engine, record in list(self._records.items()):
+        for record in list(self._records.values()):
             if record.adopted:
-                self.send(engine, Release("the cluster stops"))
-                self.ended(engine, "was released: the cluster stops")
+                self._release(record, "was released: the cluster stops")
             else:
                 # Before its kernel is interrupted and shut down: what waits behind its task must not start now.
-                self.ended(engine, "has ended: the cluster was stopped")
+                self._remove(record, "has ended: the cluster was stopped")
         self._launcher.stop()

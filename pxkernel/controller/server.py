@@ -8,7 +8,6 @@ import resource
 import secrets
 import signal
 import sys
-import threading
 import time
 import traceback
 import uuid
@@ -27,18 +26,19 @@ from ..kernels.channels import Channels, KernelMessage
 from ..kernels.forkserver import forkserver
 from ..protocol import messages as m
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.processes import wait_for_end
 from ..protocol.wire import size
 from .book import Book
 from .front import Front
 from .hub import Hub
-from .launcher import Launcher
+from .launcher import Launcher, Recipe
+from .lifecycle import Lifecycle
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
 from .relay import OUTPUT_TYPES, Relay, cell_record
 from .roster import Roster
 from .settings import Settings
 from .store import open_store
+from .watch import Watch
 
 #: How many messages of one socket are taken before the others get their turn.
 TURN = 200
@@ -58,29 +58,32 @@ class Server:
         self.address = self._front.address
         self._cluster = ClusterFile(
             settings.cluster_id, settings.directory, settings.sockets, self.address, key.hex(), os.getpid(),
-            settings.owner_pid,
+            settings.owner_pid, settings.profile,
         )  # fmt: skip
         self._cluster.write()
         self._core = Core()
         self._channels = Channels(self._context)
         self._wake_read, self._wake_write = os.pipe()
-        self._launcher = Launcher(
-            self._cluster, dict(os.environ), settings.thread_limits, os.getcwd(), self._wake
-        )
+        recipe = Recipe(
+            settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
+            settings.on_start,
+        )  # fmt: skip
+        self._launcher = Launcher(self._cluster, recipe, self._wake)
+        self._watch = Watch(self._later)
         self._roster = Roster(
-            self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch
+            self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add
         )
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
+        self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
         #: Identities on the front, by client.
         self._clients: dict[str, bytes] = {}
         self._book = Book(open_store(settings), self._roster.uuid, self._read_is_ready)
         self._relay = Relay(self._book, self._core, self._handle, self._to_client)
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        #: What to call, by process, when one ends.
-        self._watched: dict[int, list[tuple[Callable[..., None], tuple[Any, ...]]]] = {}
         self._questions = Questions()
         self._questions.add("stop", self._stop_asked)
         Hub(self._core, self._book, self._accept).answer(self._questions)
+        self._lifecycle.answer(self._questions)
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -102,18 +105,19 @@ class Server:
             c.RunCell: self._run_cell,
             c.RecallTasks: lambda command: self._roster.urge(command.engine, m.Recall(list(command.tasks))),
             c.InterruptTasks: lambda command: self._roster.urge(command.engine, m.Interrupt(list(command.tasks))),
-            c.InterruptEngine: lambda command: self._launcher.interrupt(command.engine),
+            c.InterruptEngine: lambda command: self._launcher.interrupt(self._roster.find(command.engine).key),
             c.Fail: self._fail,
             c.Deliver: self._deliver,
             c.Settle: lambda command: self._relay.settle(command.client, command.task),
             c.Acknowledge: lambda command: self._relay.acknowledge(command.client, command.amount),
             c.Forget: self._forget,
-            c.Announce: lambda command: self._announce_engines(command.joined, command.left),
+            c.Announce: lambda command: self._announce_engines(command.joined, command.left, command.restarting),
         }
         self._on_launcher: dict[str, Callable[..., None]] = {
             "launched": self._roster.launched,
-            "died": self._roster.ended,
+            "died": self._roster.died,
             "interrupted": self._interrupted,
+            "done": lambda then: then(),
             "stopped": self._finish,
         }
 
@@ -123,9 +127,8 @@ class Server:
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, lambda *_: self._later(self.stop))
         if self._settings.owner_pid is not None:
-            self._watch(self._settings.owner_pid, self.stop)
-        for _ in range(self._settings.n):
-            self._roster.start(self._settings.kernel_name, self._settings.provisioner)
+            self._watch.add(self._settings.owner_pid, self.stop)
+        self._lifecycle.start_first()
         sources: dict[Any, Callable[[], None]] = {
             self._front.socket: self._read_front,
             self._channels.shell: lambda: self._read_kernels("shell"),
@@ -180,27 +183,6 @@ class Server:
             name, *args = self._launcher.events.popleft()
             self._on_launcher[name](*args)
 
-    def _watch(self, pid: int, function: Callable[..., None], *args: Any) -> None:
-        """Call ``function`` in the main loop when the process ``pid`` has ended; one thread waits for all of a process."""
-
-        def watching() -> None:
-            wait_for_end(pid)
-            self._later(self._process_ended, pid)
-
-        if pid not in self._watched:
-            self._watched[pid] = []
-            threading.Thread(target=watching, name=f"watch-{pid}", daemon=True).start()
-        self._watched[pid].append((function, args))
-
-    def _unwatch(self, function: Callable[..., None], *args: Any) -> None:
-        for calls in self._watched.values():
-            if (function, args) in calls:
-                calls.remove((function, args))
-
-    def _process_ended(self, pid: int) -> None:
-        for function, args in self._watched.pop(pid):
-            function(*args)
-
     def _handle(self, event: e.Event) -> None:
         for command in self._core.handle(event, time.monotonic()):
             self._on_command[type(command)](command)
@@ -236,16 +218,17 @@ class Server:
         info = {
             "cluster_id": self._cluster.cluster_id,
             "directory": self._cluster.directory,
-            "requested": self._settings.n,
-            "departed": list(self._roster.departed),
+            "departed": list(self._roster.departed.items()),
+            "restarting": self._roster.restarting(),
+            "prospects": self._roster.prospects(),
         }
-        self._front.send(identity, m.Welcome(None, self._roster.ready(), info))
-        self._watch(hello.pid, self._client_gone, hello.session)
+        self._front.send(identity, m.Welcome(None, self._roster.known(), info))
+        self._watch.add(hello.pid, self._client_gone, hello.session)
 
     def _client_gone(self, client: str) -> None:
         identity = self._clients.pop(client, None)
         if identity is not None:
-            self._unwatch(self._client_gone, client)
+            self._watch.remove(self._client_gone, client)
             del self._front.who[identity]
             self._relay.close(client)
             self._prompts.client_gone(client)
@@ -378,7 +361,9 @@ class Server:
         }
         self._channels.send(command.engine, "shell", "execute_request", content, command.task)
 
-    def _interrupted(self, engine: int) -> None:
+    def _interrupted(self, engine: int, incarnation: int) -> None:
+        if not self._roster.is_current(engine, incarnation):
+            return
         if engine in self._core.engines:
             # ipykernel cancels a cell that awaits from its event loop, which the signal alone does not wake (tried).
             self._channels.send(engine, "shell", "kernel_info_request", {}, f"wake-{uuid.uuid4().hex}")
@@ -407,12 +392,15 @@ class Server:
         else:
             self._book.left(read)
 
-    def _announce_engines(self, joined: Sequence[int], left: Sequence[tuple[int, str]]) -> None:
+    def _announce_engines(
+        self, joined: Sequence[int] = (), left: Sequence[tuple[int, str]] = (), restarting: Sequence[int] = ()
+    ) -> None:
         engines = [self._roster.public(engine) for engine in joined]
+        changed = m.EnginesChanged(engines, [list(pair) for pair in left], list(restarting), self._roster.prospects())
         for client in list(self._clients):
             # In the order of events: what an engine has done is told before that it has gone.
             self._relay.flush(client)
-            self._to_client(client, m.EnginesChanged(engines, [list(pair) for pair in left]))
+            self._to_client(client, changed)
 
     def _flush_due(self) -> None:
         self._prompts.flush(time.monotonic())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 #: The bytes of delivered results that a controller keeps.
 STORE_LIMIT = 256 * 1024 * 1024
@@ -11,22 +11,27 @@ STORE_LIMIT = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The one argument of ``python -m pxkernel.controller``, as JSON."""
+    """What ``python -m pxkernel.controller`` reads from its stdin, as JSON; not an argument: others can see those."""
 
     cluster_id: str
+    profile: str
     directory: str
     sockets: str
-    #: Engines to start at once.
-    n: int
     #: None: ipykernel under this interpreter.
-    kernel_name: str | None
+    kernel_name: str | None = None
     #: None: the platform's default; "local", "forkserver" or the entry point of another one.
-    provisioner: str | None
+    provisioner: str | None = None
     #: The variables of its environment that limit the threads of engines and that the user has not set.
-    thread_limits: list[str]
-    owner_pid: int | None
+    thread_limits: list[str] = field(default_factory=list)
+    #: For each engine that is started at once what the user has set for it; None removes a variable.
+    environments: list[dict[str, str | None]] = field(default_factory=list)
+    #: The file with the code that each engine runs before it is ready, None without.
+    on_start: str | None = None
+    #: Modules that the fork server loads beside its own.
+    preload: list[str] = field(default_factory=list)
+    owner_pid: int | None = None
     #: The file descriptor on which the controller says that it listens, or why not.
-    ready: int
+    ready: int = -1
     #: Where delivered results are kept: "memory", "sqlite", "sqlite:<path>" or "none".
     store: str = "memory"
     #: Bytes.

@@ -6,6 +6,7 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 
 - ``extension`` joins a cluster and leaves it
 - ``channel``   the DEALER that dials out to the controller and is served on the kernel's own event loop
+- ``startup``   the start-up code of a cluster
 - ``run``       one task: unpack, call, pack, and the record of an error
 - ``parents``   output goes to the task that made it
 - ``quiet``     whether a task has made any output at all

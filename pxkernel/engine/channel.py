@@ -39,6 +39,7 @@ from .listener import Listener
 from .parents import header_of, output_of
 from .quiet import OutputWatch
 from .run import Outcome, Runner
+from .startup import run_on_start
 from .stdin import Stdin
 
 #: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
@@ -108,13 +109,14 @@ class TaskChannel:
         info: dict[str, Any] = {"incarnation": self._launched["incarnation"] if self._launched else None}
         if adopt:
             info["connection"] = _connection_info()
-        self._send(Hello("engine", self._session, os.getpid(), self.engine_id, info))
+        hello = Hello("engine", self._session, os.getpid(), self.engine_id, info)
         if adopt:
+            self._send(hello)
             self._await_welcome()
             # If a cell loads the extension, it is running, and its pre_execute event has passed.
             self._cells = int(_runs_a_cell(self._kernel))
         else:
-            self._prepare_launched()
+            self._prepare_launched(hello)
         self.active = True
         here.engine = (self._cluster.directory, self.engine_id)  # type: ignore[assignment]
         self._keep_output()
@@ -140,12 +142,23 @@ class TaskChannel:
             raise ClusterError(f"the cluster does not take this kernel: {getattr(answer, 'reason', answer)}")
         self.engine_id = answer.engine_id
 
-    def _prepare_launched(self) -> None:
+    def _prepare_launched(self, hello: Hello) -> None:
         assert self._launched is not None
         # ipykernel turns file descriptor 2 into a pipe of its own: what a crash writes there vanishes with the process.
         private = os.open(self._launched["crash_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._crash_log = os.fdopen(private, "a")
         faulthandler.enable(self._crash_log, all_threads=False)
+        if "on_start" in self._launched:
+            # When the event loop runs: the user's own start-up files come first, and code may await.
+            self._loop.add_callback(self._start_up, self._launched["on_start"], hello)
+        else:
+            self._send(hello)
+
+    async def _start_up(self, path: str, hello: Hello) -> None:
+        self._task_runs = True
+        await run_on_start(path, self._runner, self._crash_log)
+        self._task_runs = False
+        self._send(hello)
 
     def _keep_output(self) -> None:
         """Let iopub wait for its readers instead of dropping what they have not read (design, decision 13)."""

@@ -1,4 +1,4 @@
-"""The fork server's own process: `python -m pxkernel.kernels._forkserver_main FD`, started by `ForkServer`.
+"""The fork server's own process: `python -m pxkernel.kernels._forkserver_main FD [MODULE ...]`, started by `ForkServer`.
 
     controller                        this process                           engines
     ForkServer ── request line ─────▶ modules preloaded, no thread ─ fork ─▶ setsid, cwd, environment, argv,
@@ -49,14 +49,14 @@ PRELOAD = (
 )
 
 
-def preload() -> None:
-    """Load what every engine needs, and leave the heap as forks like it. Called once, before `Server.serve`."""
+def preload(more: list[str]) -> None:
+    """Load what every engine needs and what the user wants, and leave the heap as forks like it. Called once, before `Server.serve`."""
     # A collection would touch, and so unshare, the pages of every object; frozen objects are never visited again.
     gc.disable()
-    for name in PRELOAD:
+    for name in (*PRELOAD, *more):
         try:
             importlib.import_module(name)
-        except ImportError as error:
+        except Exception as error:  # whatever a module of the user does: the engines are started without it
             print(f"not preloaded: {name}: {error}", file=sys.stderr, flush=True)
     gc.freeze()
     if threading.active_count() > 1:
@@ -226,5 +226,5 @@ if __name__ == "__main__":
     # The server's directory would shadow modules in the engines; each child gets its own.
     if not sys.flags.safe_path:
         del sys.path[0]
-    preload()
+    preload(sys.argv[2:])
     run_as_main(serve_forks(int(sys.argv[1]))["argv"])

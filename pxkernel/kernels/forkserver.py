@@ -102,8 +102,17 @@ class ForkedProcess:
 class ForkServer:
     """The client of one fork server. All calls come from one thread; event loops may follow one another."""
 
-    def __init__(self, env: Mapping[str, str] | None = None, log: str | os.PathLike[str] | None = None) -> None:
-        """`env` is what the server starts with (default: ours), `log` the file for what it prints (default: memory)."""
+    def __init__(
+        self,
+        env: Mapping[str, str] | None = None,
+        log: str | os.PathLike[str] | None = None,
+        preload: Sequence[str] = (),
+    ) -> None:
+        """`env` is what the server starts with (default: ours), `log` the file for what it prints (default: memory).
+
+        `preload` names modules that it loads beside its own list; what cannot be loaded is told in the log.
+        """
+        self.preload = tuple(preload)
         self.env = dict(os.environ if env is None else env)
         # An engine does not depend on the process that asked for it.
         self.env.pop("JPY_PARENT_PID", None)
@@ -147,7 +156,7 @@ class ForkServer:
             # cwd: `-m` looks in the working directory first, and the user's may contain a numpy.py.
             # A session of its own: the Ctrl-C of a terminal is not meant for the server.
             self._process = subprocess.Popen(
-                [*SERVER_COMMAND, str(theirs.fileno())],
+                [*SERVER_COMMAND, str(theirs.fileno()), *self.preload],
                 cwd="/",
                 env=self.env,
                 pass_fds=[theirs.fileno()],
@@ -297,10 +306,11 @@ class ForkServer:
 _shared: ForkServer | None = None
 
 
-def forkserver() -> ForkServer:
+def forkserver(preload: Sequence[str] = ()) -> ForkServer:
     """The server that all provisioners of this process share; started now, if it is not running.
 
-    A server that was closed or has died is replaced: an accident costs the requests that were open, not the cluster.
+    A server that was closed or has died is replaced, with the same `preload`: an accident costs the requests that were
+    open, not the cluster.
     """
     global _shared
     if _shared is not None:
@@ -308,7 +318,8 @@ def forkserver() -> ForkServer:
     if _shared is None or not _shared.alive:
         if _shared is not None:
             _shared.close()
-        _shared = ForkServer()
+            preload = preload or _shared.preload
+        _shared = ForkServer(preload=preload)
         _shared.start()
     return _shared
 

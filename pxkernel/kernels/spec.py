@@ -9,13 +9,20 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from traitlets import Instance
 
 from ..errors import ClusterError
+from ..protocol.clusterfile import DEFAULT_PROFILE
 
 FORK_SERVER = "pxkernel-forkserver"
 LOCAL = "local-provisioner"
 
 #: What an ipykernel gets to become an engine. ``extra_extensions`` adds to the extensions of the user's configuration
 #: where ``extensions`` would replace them; engines write no history file, because many writers lock it.
-ENGINE_ARGUMENTS = ["--IPKernelApp.extra_extensions=pxkernel.engine", "--HistoryManager.enabled=False"]
+_ENGINE_ARGUMENTS = ["--IPKernelApp.extra_extensions=pxkernel.engine", "--HistoryManager.enabled=False"]
+
+
+def engine_arguments(profile: str) -> list[str]:
+    """The arguments of an engine whose configuration and start-up files are those of an IPython profile."""
+    own = [] if profile == DEFAULT_PROFILE else [f"--profile={profile}", "--BaseIPythonApplication.auto_create=True"]
+    return [*_ENGINE_ARGUMENTS, *own]
 
 
 def find(kernel_name: str | None) -> KernelSpec:

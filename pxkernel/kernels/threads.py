@@ -30,9 +30,9 @@ def thread_limits(environment: Mapping[str, str], engines: int) -> dict[str, str
 
 
 def without_limits(
-    environment: Mapping[str, str], kernelspec: Mapping[str, str], limits: Collection[str]
+    environment: Mapping[str, str], chosen: Collection[str], limits: Collection[str]
 ) -> dict[str, str]:
-    """``environment`` for a kernel whose kernelspec may set threads itself: then ours are out of the way."""
-    if not any(name in VARIABLES for name in kernelspec):
+    """``environment`` for a kernel for which the user may have ``chosen`` threads: then ours are out of the way."""
+    if not any(name in VARIABLES for name in chosen):
         return dict(environment)
     return {name: value for name, value in environment.items() if name not in limits}

@@ -2,7 +2,8 @@
 
 ::
 
-    <Jupyter's runtime directory>/pxkernel/<cluster id>/    mode 0700, gone when the cluster has stopped
+    <Jupyter's runtime directory>/pxkernel/<cluster id>/    mode 0700, gone when the cluster has stopped;
+                                                            "<profile>@<cluster id>" in a profile of its own
         cluster.json          mode 0600: where the controller listens, and the key
         kernel-<engine>-<incarnation>.json    Jupyter connection files, for ``jupyter console --existing``
         *.log                 what the controller and the engines wrote to their own stdout and stderr
@@ -28,6 +29,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from ..errors import ClusterError
 from .processes import exists
 
+DEFAULT_PROFILE = "default"
 #: The id of the cluster that ``pxcluster start`` starts and ``Cluster.from_file()`` finds without arguments.
 DEFAULT_ID = ""
 #: Names the cluster of a process: a cluster id or the path of a cluster file.
@@ -56,6 +58,8 @@ class ClusterFile:
     controller_pid: int
     #: The process whose end stops the cluster, None for a detached cluster.
     owner_pid: int | None
+    #: The name of the IPython profile of the cluster.
+    profile: str = DEFAULT_PROFILE
 
     @property
     def path(self) -> Path:
@@ -64,7 +68,7 @@ class ClusterFile:
     def write(self) -> None:
         text = json.dumps(asdict(self), indent=1)
         temporary = self.path.with_suffix(".new")
-        _write(temporary, text)
+        write_private(temporary, text)
         temporary.rename(self.path)
 
     def alive(self) -> bool:
@@ -79,8 +83,13 @@ class ClusterFile:
 
     def remove(self) -> None:
         """Remove everything that the cluster has on disk."""
-        shutil.rmtree(self.sockets, ignore_errors=True)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        remove_directories(self.directory, self.sockets)
+
+
+def remove_directories(directory: str, sockets: str) -> None:
+    """Remove what ``prepare`` has made, and everything in it."""
+    shutil.rmtree(sockets, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def private(path: str, flags: int) -> int:
@@ -88,7 +97,8 @@ def private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _write(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only the user can read."""
     with open(path, "w", opener=private) as file:
         file.write(text)
 
@@ -98,25 +108,29 @@ def runtime_directory() -> Path:
     return Path(jupyter_runtime_dir()) / "pxkernel"
 
 
-def folder(cluster_id: str) -> Path:
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+
+def folder(cluster_id: str, profile: str = DEFAULT_PROFILE) -> Path:
     """The directory of the cluster ``cluster_id``.
 
     Raises
     ------
     ClusterError
-        The id has characters that a folder name should not have, or is the default cluster's folder name.
+        The id or the profile has characters that a folder name should not have, or is the default cluster's folder name.
     """
-    if cluster_id == DEFAULT_ID:
-        return runtime_directory() / _DEFAULT_FOLDER
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", cluster_id) or cluster_id == _DEFAULT_FOLDER:
+    if cluster_id != DEFAULT_ID and (not re.fullmatch(_NAME, cluster_id) or cluster_id == _DEFAULT_FOLDER):
         raise ClusterError(
             f"{cluster_id!r} cannot be a cluster id: use up to 64 letters, digits, '-', '_' or '.', and not "
             f"{_DEFAULT_FOLDER!r}"
         )
-    return runtime_directory() / cluster_id
+    if not re.fullmatch(_NAME, profile):
+        raise ClusterError(f"{profile!r} cannot be a profile: use up to 64 letters, digits, '-', '_' or '.'")
+    name = cluster_id or _DEFAULT_FOLDER
+    return runtime_directory() / (name if profile == DEFAULT_PROFILE else f"{profile}@{name}")
 
 
-def prepare(cluster_id: str) -> tuple[Path, Path]:
+def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE) -> tuple[Path, Path]:
     """Make the directory of a new cluster and the directory of its sockets.
 
     Raises
@@ -124,11 +138,11 @@ def prepare(cluster_id: str) -> tuple[Path, Path]:
     ClusterError
         A cluster of this id is running or being started, or the directory cannot be made.
     """
-    directory = folder(cluster_id)
+    directory = folder(cluster_id, profile)
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=".", dir=directory.parent))
-        _write(new / _STARTER, str(os.getpid()))
+        write_private(new / _STARTER, str(os.getpid()))
         _take_place(new, directory, cluster_id)
     except OSError as error:
         raise ClusterError(f"the directory of the cluster cannot be made: {error}") from None
@@ -199,24 +213,29 @@ def read(path: str | os.PathLike[str]) -> ClusterFile:
     return file
 
 
-def running() -> list[ClusterFile]:
-    """The clusters of this user whose controller answers."""
+def running(profile: str | None = None) -> list[ClusterFile]:
+    """The clusters of this user whose controller answers; of one profile, None: of all."""
     found = []
     for path in sorted(runtime_directory().glob(f"*/{FILE_NAME}")):
         try:
             file = read(path)
         except (ClusterError, FileNotFoundError):
             continue
-        if file.alive():
+        if file.alive() and profile in (None, file.profile):
             found.append(file)
     return found
 
 
-def find(cluster: str | os.PathLike[str] | None = None) -> ClusterFile:
+def find(cluster: str | os.PathLike[str] | None = None, *, profile: str | None = None) -> ClusterFile:
     """The cluster file that ``cluster`` (an id or a path) means.
 
     Without an argument: the one that the environment variable ``PXKERNEL_CLUSTER`` names, else the default cluster,
     else the only running one.
+
+    Parameters
+    ----------
+    profile
+        Look among the clusters of this profile; None: an id means one of the default profile, no id one of any.
 
     Raises
     ------
@@ -225,28 +244,29 @@ def find(cluster: str | os.PathLike[str] | None = None) -> ClusterFile:
     ClusterError
         The file is no cluster file, its cluster has ended, or several clusters run and none is named.
     """
-    if cluster is None:
+    if cluster is None and profile is None:
         cluster = os.environ.get(ENVIRONMENT) or None
     if cluster is None:
-        return _only_running()
+        return _only_running(profile)
     text = os.fspath(cluster)
     is_path = os.sep in text or text.endswith(".json")
-    file = read(text if is_path else folder(text) / FILE_NAME)
+    file = read(text if is_path else folder(text, profile or DEFAULT_PROFILE) / FILE_NAME)
     if not file.alive():
         raise ClusterError(f"the cluster of {file.path} is not running any more (its controller was {file.controller_pid})")
     return file
 
 
-def _only_running() -> ClusterFile:
-    clusters = running()
+def _only_running(profile: str | None) -> ClusterFile:
+    clusters = running(profile)
     for file in clusters:
-        if file.cluster_id == DEFAULT_ID:
+        if file.cluster_id == DEFAULT_ID and file.profile == (profile or DEFAULT_PROFILE):
             return file
     if len(clusters) == 1:
         return clusters[0]
     if not clusters:
+        which = "no cluster" if profile is None else f"no cluster of the profile {profile!r}"
         raise FileNotFoundError(
-            f"no cluster is running (looked in {runtime_directory()}): start one with Cluster(n=4) or `pxcluster start -n 4`"
+            f"{which} is running (looked in {runtime_directory()}): start one with Cluster(n=4) or `pxcluster start -n 4`"
         )
     names = ", ".join(repr(file.cluster_id) for file in clusters)
     raise ClusterError(f"several clusters are running, name one of them: {names}")

@@ -130,10 +130,15 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class EnginesChanged:
-    """Engines that are ready now, and ``left`` = [engine_id, reason] of those that are gone."""
+    """Engines that are ready now, ``left`` = [engine_id, reason] of those that are gone, and those that are ``restarting``.
+
+    ``prospects``: how many engines the cluster is to have ("expected"), how many of them are not ready yet ("coming").
+    """
 
     joined: list[dict[str, Any]]
     left: list[list[Any]]
+    restarting: list[int]
+    prospects: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)

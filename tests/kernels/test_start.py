@@ -242,8 +242,8 @@ def test_what_is_no_number_of_engines_and_no_name():
     for name in ("../up", "a b", "x" * 65, "default"):
         with pytest.raises(px.ClusterError, match="cannot be a cluster id"):
             px.Cluster(cluster_id=name)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'profile'"):
-        px.Cluster(profile="mine")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+        px.Cluster(nonsense="mine")
 
 
 def test_starting_twice(cluster):

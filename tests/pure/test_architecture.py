@@ -33,7 +33,9 @@ EXCEPTIONS = {
     ("pxkernel", "pxkernel.magics"): "%load_ext pxkernel",
     ("pxkernel.client.view", "pxkernel.magics"): "view.activate()",
     ("pxkernel.client.view", "pxkernel.engine.namespace"): "push and pull are functions that travel by reference",
-    ("pxkernel.cluster.cluster", "pxkernel.controller.settings"): "the one argument of the process that it starts",
+    ("pxkernel.cluster.cluster", "pxkernel.controller.settings"): "what the process that it starts is told",
+    ("pxkernel.cluster.start", "pxkernel.controller.settings"): "what the process that it starts is told",
+    ("pxkernel.cluster.enginesets", "pxkernel.kernels.logs"): "what the processes have printed",
     ("pxkernel.cluster.cluster", "pxkernel.kernels.threads"): "in the environment of the process that it starts",
 }
 #: Modules of ours that are imported inside of a function: (module, imported module) → why.

@@ -170,7 +170,7 @@ def test_a_file_that_is_no_database(tmp_path):
 
 
 def settings(tmp_path, store):
-    return Settings("id", str(tmp_path), str(tmp_path), 0, None, None, [], None, 0, store=store, store_limit=LIMIT)
+    return Settings("id", "default", str(tmp_path), str(tmp_path), store=store, store_limit=LIMIT)
 
 
 def test_the_settings_choose(tmp_path):

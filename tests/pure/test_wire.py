@@ -30,7 +30,7 @@ EXAMPLES = [
     m.Results([["s1:1", {"status": "ok", "started": 1.25}]] * 3, PAYLOADS),
     m.Outputs([["s1:1", "stream"]] * 3, PAYLOADS),
     m.Settled([["s1:1", 0]]),
-    m.EnginesChanged([{"id": 4}], [[3, "died"]]),
+    m.EnginesChanged([{"id": 4}], [[3, "died"]], [2], {"expected": 4, "coming": 1}),
     m.Run([["s1:1", "apply", {}]] * 3, PAYLOADS),
     m.Recall(["s1:1"]),
     m.Release("the cluster stops"),

@@ -1,0 +1,91 @@
+"""Which engines there are, as the controller tells it, and waiting for more of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import EngineError
+from ..protocol.messages import EnginesChanged, Welcome
+
+
+class Membership:
+    """The engines of a cluster. Changed in the I/O thread, read and waited for in any."""
+
+    def __init__(self) -> None:
+        #: What is known of the engines that are ready or being restarted, by id.
+        self.engines: dict[int, dict[str, Any]] = {}
+        #: Why others have gone.
+        self.left: dict[int, str] = {}
+        self._restarting: set[int] = set()
+        #: How many engines the cluster is to have, and how many of them are not ready yet.
+        self._expected = self._coming = 0
+        self._told = False
+        self._changed = threading.Condition()
+
+    def welcome(self, message: Welcome) -> None:
+        """The state at the beginning; what has changed since may have been told already."""
+        with self._changed:
+            for engine in message.engines:
+                if engine["id"] not in self.left:
+                    self.engines.setdefault(engine["id"], engine)
+            for engine_id, reason in message.info["departed"]:
+                if engine_id not in self.engines:
+                    self.left.setdefault(engine_id, reason)
+            if not self._told:
+                self._restarting.update(message.info["restarting"])
+                self._foresee(**message.info["prospects"])
+
+    def change(self, message: EnginesChanged) -> None:
+        """Engines have joined, left, or are being restarted."""
+        with self._changed:
+            for engine in message.joined:
+                self.engines[engine["id"]] = engine
+                self.left.pop(engine["id"], None)
+                self._restarting.discard(engine["id"])
+            for engine_id, reason in message.left:
+                self.engines.pop(engine_id, None)
+                self.left[engine_id] = reason
+                self._restarting.discard(engine_id)
+            self._restarting.update(message.restarting)
+            self._foresee(**message.prospects)
+            self._told = True
+            self._changed.notify_all()
+
+    def _foresee(self, expected: int, coming: int) -> None:
+        self._expected, self._coming = expected, coming
+
+    def lose(self, reason: str) -> None:
+        """There is no controller any more, and so no engine."""
+        with self._changed:
+            self.left.update(dict.fromkeys(self.engines, f"is gone: {reason}"))
+            self.engines.clear()
+            self._restarting.clear()
+            self._changed.notify_all()
+
+    def wait(self, n: int | None, timeout: float, check: Callable[[], None]) -> None:
+        """Wait until ``n`` engines are ready; None: all that the cluster is to have. ``check`` may raise meanwhile.
+
+        Raises
+        ------
+        TimeoutError
+            They are not ready within ``timeout`` seconds.
+        EngineError
+            Engines have died, so that there cannot be ``n``.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while (ready := self._ready()) < (wanted := self._expected if n is None else n):
+                check()
+                if ready + self._coming < wanted <= self._expected:
+                    reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self.left.items()))
+                    raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError(f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {ready}")
+                self._changed.wait(left)
+
+    def _ready(self) -> int:
+        return len(self.engines) - len(self._restarting)

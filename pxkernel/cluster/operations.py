@@ -1,0 +1,222 @@
+"""What a Cluster does with its engines while it runs: add, end, restart, signal (features CLU-08 to CLU-18)."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+from .. import errors
+from ..client.client import Client
+from ..errors import ClusterError, PxkernelError, RemoteError
+from ..protocol.clusterfile import ClusterFile
+from .enginesets import EngineSet
+from .twins import with_awaitable_twins
+from .wishes import Environment, environment_of
+
+#: How long the controller may take to end engines, in seconds.
+STOP_TIMEOUT = 30.0
+
+
+@with_awaitable_twins
+class EngineOperations:
+    """The part of Cluster that changes its engines. What there is is asked of the controller: any process may change it."""
+
+    n: int | None
+    environment: Environment | None
+    engine_timeout: float
+    _file: ClusterFile | None
+
+    @property
+    def engines(self) -> dict[str, EngineSet]:
+        """The engine sets by their ids, in the order of their starts; empty when it is not running (features CLU-06)."""
+        if self._file is None or not self._file.alive():
+            return {}
+        directory = self._file.directory
+        return {name: EngineSet(name, engines, directory) for name, engines in self._ask("engine_sets").items()}
+
+    @property
+    def engine_set(self) -> EngineSet | None:
+        """The first engine set, None without (features CLU-06)."""
+        return next(iter(self.engines.values()), None)
+
+    def _ask(self, topic: str, timeout: float | None = STOP_TIMEOUT, **arguments: Any) -> Any:
+        if self._file is None:
+            raise ClusterError("this cluster has not been started: call start_cluster_sync()")
+        try:
+            with Client(self._file.path, cluster=self) as client:
+                return client.ask(topic, timeout, **arguments)
+        except RemoteError as error:
+            raise _own(error) from None
+
+    def _count(self, n: int | None) -> int:
+        if n is not None:
+            return number(n)
+        return (os.cpu_count() or 1) if self.n is None else self.n
+
+    def start_engines_sync(
+        self, n: int | None = None, engine_set_id: str | None = None, *, environment: Environment | None = None
+    ) -> str:
+        """Start more engines; returns when their starts are under way (features CLU-08, CLU-18).
+
+        Parameters
+        ----------
+        n
+            How many; None: as many as the cluster was to have.
+        engine_set_id
+            The name of their set; None: a new one. An existing set grows.
+        environment
+            Their variables, as in ``Cluster``; None: as those of the other engines.
+
+        Returns
+        -------
+        str
+            The name of their set. ``Client.wait_for_engines()`` waits until they are ready.
+
+        Raises
+        ------
+        ClusterError
+            The cluster is not running.
+        ValueError
+            The environment is a function, which another process has.
+        """
+        if environment is None:
+            environment = self.environment
+        if not callable(environment):
+            environment_of(environment, 0)
+        ids = self._ask("new_engines", n=self._count(n))
+        environments = None if environment is None else [environment_of(environment, engine) for engine in ids]
+        return str(self._ask("start_engines", engines=ids, set_id=engine_set_id, environments=environments))
+
+    def _ids(self, engine_set_id: str | None) -> list[int]:
+        """The engines of a set, or of all sets."""
+        sets = self.engines
+        if engine_set_id is None:
+            return [engine for engine_set in sets.values() for engine in engine_set.ids]
+        if engine_set_id not in sets:
+            raise KeyError(engine_set_id)
+        return sets[engine_set_id].ids
+
+    def stop_engines_sync(self, engine_set_id: str | None = None) -> None:
+        """End the engines of a set, None: of all; returns when their processes have ended (features CLU-12).
+
+        What they had to do fails with an EngineError that says that they were stopped. Adopted kernels go on.
+
+        Raises
+        ------
+        KeyError
+            There is no such set.
+        """
+        self._stop_engines(self._ids(engine_set_id))
+
+    def stop_engine_sync(self, engine_id: int) -> None:
+        """End one engine, as ``stop_engines_sync``; an adopted kernel is released (features CLU-17).
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        """
+        self._stop_engines([engine_id])
+
+    def _stop_engines(self, ids: Sequence[int]) -> None:
+        if ids:
+            self._ask("stop_engines", engines=list(ids))
+
+    def restart_engines_sync(self, engine_set_id: str | None = None) -> None:
+        """Give each engine of a set, None: of all, a new kernel; returns when these are ready (features CLU-15).
+
+        The ids stay. What was submitted before fails with an EngineError that says that the engine was restarted; what is
+        submitted meanwhile runs on the new kernel. Engines that have died come back.
+
+        Raises
+        ------
+        KeyError
+            There is no such set.
+        EngineError
+            A new kernel did not start; the text says why.
+        TimeoutError
+            They were not ready within ``engine_timeout``.
+        """
+        self._restart_engines(self._ids(engine_set_id))
+
+    def restart_engine_sync(self, engine_id: int) -> None:
+        """Give one engine a new kernel, as ``restart_engines_sync`` (features CLU-17).
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        ValueError
+            It was adopted.
+        """
+        self._restart_engines([engine_id])
+
+    def _restart_engines(self, ids: Sequence[int]) -> None:
+        if ids:
+            self._ask("restart_engines", self.engine_timeout, engines=list(ids))
+
+    def signal_engines_sync(self, signum: int, engine_set_id: str | None = None) -> None:
+        """Send a signal to the engines of a set, None: of all, and to what they have started (features CLU-16).
+
+        SIGINT makes what runs fail with KeyboardInterrupt; idle engines ignore it.
+
+        Raises
+        ------
+        KeyError
+            There is no such set.
+        ValueError
+            There is no such signal.
+        """
+        self._signal_engines(signum, self._ids(engine_set_id))
+
+    def signal_engine_sync(self, signum: int, engine_id: int) -> None:
+        """Send a signal to one engine, as ``signal_engines_sync`` (features CLU-17).
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        """
+        self._signal_engines(signum, [engine_id])
+
+    def _signal_engines(self, signum: int, ids: Sequence[int]) -> None:
+        number = signal.Signals(signum)
+        if ids:
+            self._ask("signal_engines", engines=list(ids), signum=int(number))
+
+    def scale_sync(self, n: int) -> list[int]:
+        """Have ``n`` engines: start more, or end those with the highest ids (features CLU-18).
+
+        New ones join the last engine set. Dead and adopted engines are not counted. Returns when the starts are under way,
+        or the processes have ended.
+
+        Returns
+        -------
+        list of int
+            The ids of the engines that were started or ended.
+        """
+        number(n)
+        sets = self.engines
+        alive = sorted(e["id"] for engine_set in sets.values() for e in engine_set.engines if e["state"] != "dead")
+        if n <= len(alive):
+            self._stop_engines(alive[n:])
+            return alive[n:]
+        before = set(self._ids(None))
+        self.start_engines_sync(n - len(alive), next(reversed(sets), None))
+        return sorted(set(self._ids(None)) - before)
+
+
+def _own(error: RemoteError) -> Exception:
+    """The exception itself: it is Python's or ours, and no code of the user's has raised it on an engine."""
+    kind = getattr(builtins, error.ename, None) or getattr(errors, error.ename, PxkernelError)
+    return kind(error.evalue)  # type: ignore[no-any-return]
+
+
+def number(n: int) -> int:
+    """``n`` if it is a number of engines; raises ValueError if it is none."""
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise ValueError(f"n is the number of engines, not {n!r}")
+    return n

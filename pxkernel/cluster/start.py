@@ -1,0 +1,105 @@
+"""Starting the process of a controller, and waiting for its word that it listens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from ..controller.settings import Settings
+from ..errors import ClusterError
+from ..protocol import clusterfile
+
+#: How much of a log an error quotes, in lines.
+TAIL_LINES = 20
+#: How long the controller may take to listen, in seconds.
+START_TIMEOUT = 30.0
+
+
+def start_controller(settings: Settings, limits: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a controller in the directories that ``clusterfile.prepare`` has made; returns when it listens.
+
+    Parameters
+    ----------
+    settings
+        What it is told, except ``ready``.
+    limits
+        Added to its environment: how many threads the engines' libraries start.
+
+    Raises
+    ------
+    ClusterError
+        It did not start; the text has the end of what it printed. The directories are removed.
+    """
+    ready, ready_write = os.pipe()
+    with os.fdopen(ready, "rb") as answer:
+        try:
+            process = _launch(settings, limits, ready_write)
+        except OSError as error:
+            _discard(settings)
+            raise ClusterError(f"the controller cannot be started: {error}") from None
+        finally:
+            os.close(ready_write)
+        _await_word(process, answer, settings)
+    return process
+
+
+def log_of(directory: str | os.PathLike[str]) -> Path:
+    """The file with what the controller of a cluster has printed."""
+    return Path(directory) / "controller.log"
+
+
+def _launch(settings: Settings, limits: dict[str, str], ready: int) -> subprocess.Popen[bytes]:
+    with open(log_of(settings.directory), "ab", opener=clusterfile.private) as output:
+        process = subprocess.Popen(
+            # -P: a random.py in the directory of the notebook is not for the controller.
+            [sys.executable, "-P", "-m", "pxkernel.controller"],
+            env={**_environment(), **limits},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            pass_fds=[ready],
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    # If it has ended already, its answer tells.
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(replace(settings, ready=ready).to_json().encode())
+    return process
+
+
+def _await_word(process: subprocess.Popen[bytes], answer: IO[bytes], settings: Settings) -> None:
+    try:
+        text = answer.readline() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
+    except BaseException:  # Ctrl-C
+        process.kill()
+        process.wait()
+        _discard(settings)
+        raise
+    said = {}
+    with contextlib.suppress(ValueError):
+        said = json.loads(text)
+    if "ready" in said:
+        return
+    process.kill()
+    code = process.wait()
+    lines = log_of(settings.directory).read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
+    _discard(settings)
+    raise ClusterError(said.get("error") or f"the controller did not start (exit code {code}):\n" + "\n".join(lines))
+
+
+def _discard(settings: Settings) -> None:
+    """Remove what ``prepare`` made for a cluster that has not come to life."""
+    clusterfile.remove_directories(settings.directory, settings.sockets)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without what says that *we* are an engine or belong to a cluster."""
+    dropped = {clusterfile.ENVIRONMENT, clusterfile.LAUNCHED, "JPY_PARENT_PID"}
+    return {name: value for name, value in os.environ.items() if name not in dropped}
