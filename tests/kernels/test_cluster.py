@@ -274,7 +274,7 @@ def test_signal_engines(cluster, rc, wait_for, tmp_path):
     result = rc[0].apply_async(touch_and_sleep, tmp_path / "mark")
     wait_for((tmp_path / "mark").exists)
     cluster.signal_engines_sync(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(px.RemoteError, match="KeyboardInterrupt"):
         result.get(SOON)
     cluster.signal_engine_sync(signal.SIGINT, 1)
     assert rc[:].apply_async(lambda: 1).get(SOON) == [1, 1]
