@@ -38,6 +38,7 @@ _PUBLIC = {
     "TaskAborted": "errors",
     "TimeoutError": "errors",
     "View": "client.viewbase",
+    "ViewExecutor": "client.executor",
     "can": "protocol.standins",
     "can_map": "protocol.standins",
     "deserialize_object": "protocol.serialize",
@@ -56,6 +57,7 @@ __all__ = sorted(_PUBLIC)
 if TYPE_CHECKING:
     from .client.asyncresult import AsyncResult
     from .client.client import Client
+    from .client.executor import ViewExecutor
     from .client.mapresult import AsyncMapResult
     from .client.records import ExecuteReply, Metadata
     from .client.remotefunction import ParallelFunction, RemoteFunction, interactive, parallel, remote

@@ -11,6 +11,7 @@
 - ``arrivals``    the half of it to which the I/O thread delivers
 - ``about``       what is known of it: metadata, output, times (``timing``)
 - ``display``     its output, shown while it comes or once more
+- ``executor``    ViewExecutor: a view as concurrent.futures.Executor
 - ``mapresult``   AsyncMapResult: the future of a map or of a gather
 - ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -297,10 +298,16 @@ class DirectView(View):
         track: bool | None = None,
         return_exceptions: bool = False,
         label: str | None = None,
+        chunksize: int | None = None,
     ) -> Any:
         """``list(map(f, *sequences))``, one contiguous block of items for each target (features MAP-01).
 
         An item that fails costs its own result only. Sequences of unequal length are cut to the shortest.
+
+        Parameters
+        ----------
+        chunksize
+            Items in a block; the blocks go to the targets in turn. None: one block for each target.
 
         Returns
         -------
@@ -310,17 +317,25 @@ class DirectView(View):
         ------
         TypeError
             There is no sequence, or ``f`` cannot be called.
+        ValueError
+            ``chunksize`` is less than 1.
         CompositeError
             With ``block``: one member for every item that failed.
         """
         name = name_of(f, "map")
         if not sequences:
             raise TypeError("must have some sequences to map onto!")
+        if chunksize is not None and chunksize < 1:
+            raise ValueError(f"chunksize must be at least 1, not {chunksize!r}")
         columns = [seq if hasattr(seq, "__getitem__") and not isinstance(seq, Mapping) else list(seq) for seq in sequences]
         length = min(map(len, columns))
         engines, _ = self._resolve(None)
         calls, sizes = [], []
-        for engine, (start, stop) in zip(engines, partition.bounds(length, len(engines)), strict=True):
+        if chunksize is None:
+            blocks = partition.bounds(length, len(engines))
+        else:
+            blocks = [(start, min(start + chunksize, length)) for start in range(0, length, chunksize)]
+        for engine, (start, stop) in zip(cycle(engines), blocks, strict=False):
             if start < stop:
                 calls.append((pack_call(f, tuple(column[start:stop] for column in columns), {}), [engine]))
                 sizes.append(stop - start)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from ..protocol.pack import detached
 from ..protocol.standins import Reference
 from .asyncresult import AsyncResult
+from .executor import ViewExecutor
 from .mapresult import AsyncMapResult
 from .records import Part
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
@@ -49,6 +50,7 @@ class View(ABC):
         self.block = block
         self.track = False
         self.label: str | None = None
+        self._executor: ViewExecutor | None = None
         self.history: list[str] = []
 
     def __repr__(self) -> str:
@@ -228,6 +230,13 @@ class View(ABC):
             ``ordered``, ``chunksize``, ``return_exceptions`` as in ``pxkernel.parallel``, and other flags of the view.
         """
         return parallel(self, dist, self.block if block is None else block, **options)
+
+    @property
+    def executor(self) -> ViewExecutor:
+        """These engines as a ``concurrent.futures.Executor``, the same until it is shut down (features EXE-01)."""
+        if self._executor is None or self._executor.is_shut_down:
+            self._executor = ViewExecutor(self)
+        return self._executor
 
     # -- what became of the calls -------------------------------------------------------------------------------------
 

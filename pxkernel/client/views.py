@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .executor import ViewExecutor
 from .view import BroadcastView, DirectView
 
 if TYPE_CHECKING:
@@ -95,3 +96,7 @@ class Views(ABC):
         view = self.direct_view(targets, block=True)
         view.activate(suffix)
         return view
+
+    def executor(self, targets: Targets = "all") -> ViewExecutor:
+        """The engines as a ``concurrent.futures.Executor`` (features EXE-01); ``targets`` as in ``direct_view``."""
+        return self.direct_view(targets).executor
