@@ -15,5 +15,7 @@
 - ``mapresult``   AsyncMapResult: the future of a map or of a gather
 - ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply
+- ``inspection``  rc.top() and rc.stacks()
+- ``stopping``    what Ctrl-C does to a call that blocks
 - ``outputs``     showing what engines print and display, labelled with the engine
 """

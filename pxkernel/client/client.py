@@ -19,6 +19,7 @@ from ..protocol import messages as m
 from ..protocol.wire import raw
 from .asyncresult import AsyncResult
 from .connection import Connection
+from .inspection import Inspection
 from .membership import Membership
 from .outputs import get_shell, interactive
 from .questions import Answered, Questions
@@ -34,7 +35,7 @@ Targets = int | str | slice | Iterable[int] | None
 Call = tuple[Sequence[Any], Sequence[int]]
 
 
-class Client(Views):
+class Client(Views, Inspection):
     """A connection to a cluster (features RC).
 
     ``rc[0]`` is a view of one engine, ``rc[:]``, ``rc[1:3]`` and ``rc[0, 2]`` are views of several.

@@ -16,6 +16,7 @@
 - ``book``      payloads, results and output of every task (``entries``), open and delivered (``store``, ``sqlite``)
 - ``questions`` the table of what clients can ask; ``hub`` answers what is about tasks, in the language of ``query``
 - ``lifecycle`` what clients ask about engines: start, stop, restart, signal
+- ``inspection`` what engines are doing, seen from outside
 - ``launcher``  starts, watches, interrupts and ends kernels
 - ``watch``     the ends of other processes
 - ``settings``  what the process is told when it is started

@@ -30,6 +30,7 @@ from ..protocol.wire import size
 from .book import Book
 from .front import Front
 from .hub import Hub
+from .inspection import Inspector
 from .launcher import Launcher, Recipe
 from .lifecycle import Lifecycle
 from .prompts import Prompts
@@ -84,6 +85,7 @@ class Server:
         self._questions.add("stop", self._stop_asked)
         Hub(self._core, self._book, self._accept).answer(self._questions)
         self._lifecycle.answer(self._questions)
+        Inspector(self._core, self._roster, settings.directory, self._later).answer(self._questions)
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False

@@ -188,6 +188,7 @@ class Core:
 
     def _send(self, engine: Engine, task: Task) -> None:
         task.state = State.SENT
+        task.sent_at = self._now
         engine.sent[task.id] = None
         engine.sent_bytes += task.size
         self._leave(task)

@@ -41,6 +41,8 @@ class Task:
     result_size: int = 0
     #: Its client has aborted it and a recall is on the way to the engine.
     aborted: bool = False
+    #: When it was sent to its engine, on the clock of the events.
+    sent_at: float | None = None
     #: It has been sent once, so that its call has been counted down.
     left: bool = False
     #: All of its output has come, before its result.

@@ -14,6 +14,7 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 - ``listener``  the thread that is told what must reach an engine while it is busy
 - ``stdin``     input() in a task asks the client
 - ``debugging`` breakpoint() opens the debugger
+- ``stacks``    the stacks of all threads when the controller asks
 - ``lifeline``  the end of the controller and of the owner
 - ``namespace`` push, pull and the like, called like any function
 """

@@ -40,6 +40,7 @@ from .parents import header_of, output_of
 from .quiet import OutputWatch
 from .run import Outcome, Runner
 from .startup import run_on_start
+from .stacks import StackDump
 from .stdin import Stdin
 
 #: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
@@ -79,6 +80,7 @@ class TaskChannel:
         shielded = (self._send, self._read_all)
         self._gate = InterruptGate(kernel, self._loop.asyncio_loop, self._listener.wake, shielded)
         self._runner = Runner(kernel, self._gate)
+        self._stacks = StackDump(cluster.directory)
         self._queue: deque[tuple[str, str, dict[str, Any], Any]] = deque()
         self._output = OutputWatch(kernel.session)
         #: The last task that has made output since the streams were flushed.
@@ -123,6 +125,7 @@ class TaskChannel:
         if not adopt:
             self._gate.install()
         self._breakpoints.install()
+        self._stacks.open()
         self._listener.start(self._gate, Hello("listener", self._session, os.getpid(), self.engine_id, info))
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
@@ -185,6 +188,7 @@ class TaskChannel:
             thread = self._kernel.iopub_thread
             thread.schedule(lambda: thread.socket and thread.socket.setsockopt(zmq.XPUB_NODROP, 0))
             self._gate.uninstall()
+            self._stacks.close()
         self._socket.close()
         self._context.term()
         self._listener.close()

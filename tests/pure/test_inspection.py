@@ -1,0 +1,39 @@
+"""How rc.top() and rc.stacks() show themselves."""
+
+from pxkernel.client.inspection import Stacks, Top
+
+IDLE = {
+    "engine": 0, "state": "idle", "host": "here", "pid": 17, "task": None, "kind": None, "seconds": None, "queue": 0,
+    "cpu": 0.0, "memory": 50 * 2**20, "name": None,
+}  # fmt: skip
+BUSY = {
+    **IDLE, "engine": 1, "state": "busy", "task": "a:5", "kind": "apply", "seconds": 12.34, "queue": 3, "cpu": 99.6,
+    "name": "<lambda>",
+}  # fmt: skip
+
+
+def test_a_table():
+    lines = repr(Top([IDLE, BUSY])).splitlines()
+    assert lines[0].split() == ["engine", "state", "host", "pid", "cpu", "memory", "queue", "task"]
+    assert lines[1].split() == ["0", "idle", "here", "17", "0", "%", "50", "MiB", "0"]
+    assert lines[2].endswith("apply <lambda> (a:5, 12.3 s)") and "100 %" in lines[2]
+    assert len({line.index("MiB") for line in lines[1:]}) == 1
+
+
+def test_a_table_in_a_notebook_is_escaped():
+    html = Top([BUSY])._repr_html_()
+    assert "<td>apply &lt;lambda&gt; (a:5, 12.3 s)</td>" in html and "<lambda>" not in html
+
+
+def test_what_is_not_known():
+    row = repr(Top([{**BUSY, "cpu": None, "memory": None, "name": None, "seconds": None}])).splitlines()[1]
+    assert row.split() == ["1", "busy", "here", "17", "?", "?", "3", "apply", "(a:5)"]
+
+
+def test_no_engines():
+    assert repr(Top()).split() == ["engine", "state", "host", "pid", "cpu", "memory", "queue", "task"]
+    assert "<tbody></tbody>" in Top()._repr_html_()
+
+
+def test_stacks():
+    assert repr(Stacks({0: "a\nb", 2: "c"})) == "[stacks:0]\na\nb\n[stacks:2]\nc"
