@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 #: Every public name and its module. They are imported when they are first used: the engines and the controller import
 #: this package too, and need few of them.
 _PUBLIC = {
+    "AsyncHubResult": "client.hub",
     "AsyncMapResult": "client.mapresult",
     "AsyncResult": "client.asyncresult",
     "BroadcastView": "client.view",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from .client.asyncresult import AsyncResult
     from .client.client import Client
     from .client.executor import ViewExecutor
+    from .client.hub import AsyncHubResult
     from .client.mapresult import AsyncMapResult
     from .client.records import ExecuteReply, Metadata
     from .client.remotefunction import ParallelFunction, RemoteFunction, interactive, parallel, remote

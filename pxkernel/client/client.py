@@ -19,6 +19,8 @@ from ..protocol import messages as m
 from ..protocol.wire import raw
 from .asyncresult import AsyncResult
 from .connection import Connection
+from .control import Control
+from .hub import HubQueries
 from .inspection import Inspection
 from .membership import Membership
 from .outputs import get_shell, interactive
@@ -35,7 +37,7 @@ Targets = int | str | slice | Iterable[int] | None
 Call = tuple[Sequence[Any], Sequence[int]]
 
 
-class Client(Views, Inspection):
+class Client(Views, HubQueries, Control, Inspection):
     """A connection to a cluster (features RC).
 
     ``rc[0]`` is a view of one engine, ``rc[:]``, ``rc[1:3]`` and ``rc[0, 2]`` are views of several.
@@ -227,7 +229,7 @@ class Client(Views, Inspection):
                 part.label = label
                 parts.append(part)
                 targets.append([task, engine])
-            message_calls.append([kind, {**(options or {}), "allow_stdin": interactive()}, targets])
+            message_calls.append([kind, {**(options or {}), "allow_stdin": interactive(), "label": label}, targets])
         self._submitted = next(self._numbers)
         result = make(self, parts)
         for part in parts:
@@ -263,7 +265,8 @@ class Client(Views, Inspection):
     @property
     def outstanding(self) -> set[str]:
         """The ids of the calls that have no result yet."""
-        return {task for task, (_, part) in list(self._pending.items()) if not part.done}
+        # What is only read has another name than its task.
+        return {task for task, (_, part) in list(self._pending.items()) if not part.done and part.msg_id == task}
 
     def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
         """Wait for calls.

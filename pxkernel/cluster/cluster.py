@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any
 
 from ..client.client import Client
-from ..controller.settings import Settings
+from ..controller.settings import STORE_LIMIT, Settings, check_store
 from ..errors import ClusterError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
@@ -62,6 +62,12 @@ class Cluster(EngineOperations):
         when engines are added. If it fails, so does the engine.
     preload
         Modules that are loaded once and shared by the engines, which then start with them (fork server only).
+    store
+        Where the controller keeps results that have been delivered, so that any client can ask for them again: "memory",
+        "sqlite" (in a file that ends with the cluster), "sqlite:<path>" (in a file that later clusters can open) or "none"
+        (features HUB-12 to HUB-14).
+    store_limit
+        Bytes: over it the oldest are forgotten. A single payload of more than a quarter of it is not kept.
     shutdown_atexit
         Whether the cluster ends with this process, however that ends.
     engine_timeout
@@ -72,7 +78,7 @@ class Cluster(EngineOperations):
     ClusterError
         The platform is Windows, or ``cluster_id`` or ``profile`` is no name for a folder.
     ValueError
-        ``n`` is negative, or ``controller`` is not "local".
+        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", or there is no such ``store``.
     TypeError
         ``environment``, ``on_start`` or ``preload`` is nothing of the kind.
     """
@@ -89,6 +95,8 @@ class Cluster(EngineOperations):
         environment: Environment | None = None,
         on_start: OnStart | None = None,
         preload: Sequence[str] = (),
+        store: str = "memory",
+        store_limit: int = STORE_LIMIT,
         shutdown_atexit: bool = True,
         engine_timeout: float = 60.0,
     ):
@@ -110,6 +118,9 @@ class Cluster(EngineOperations):
         self.environment = environment
         self.on_start = on_start
         self.preload = check_preload(preload)
+        check_store(store, store_limit)
+        self.store = store
+        self.store_limit = store_limit
         self.shutdown_atexit = shutdown_atexit
         self.engine_timeout = engine_timeout
         self._file: clusterfile.ClusterFile | None = None
@@ -258,6 +269,8 @@ class Cluster(EngineOperations):
             on_start=None if code is None else str(directory / ON_START),
             preload=self.preload,
             owner_pid=os.getpid() if self.shutdown_atexit else None,
+            store=self.store,
+            store_limit=self.store_limit,
         )
         self._process = start_controller(settings, limits)
         self._file = clusterfile.read(directory / clusterfile.FILE_NAME)

@@ -6,7 +6,7 @@ are: ``fetch`` has them delivered again, under the rules for credit that hold fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..core.core import Core
@@ -44,7 +44,6 @@ class Hub:
         questions.add("result_status", self._result_status)
         questions.add("history", self._history)
         questions.add("query", self._query)
-        questions.add("describe", self._describe)
         questions.add("fetch", self._fetch)
         questions.add("resubmit", self._resubmit)
         questions.add("purge", self._purge)
@@ -114,16 +113,20 @@ class Hub:
 
     # -- results of others, and again ---------------------------------------------------------------------------------
 
-    def _describe(self, question: Question, tasks: list[str]) -> list[dict[str, Any]]:
+    def _describe(self, tasks: Iterable[str]) -> list[dict[str, Any]]:
         return [{name: FIELDS[name](entry) for name in DESCRIPTION} for entry in map(self._entry, tasks)]
 
-    def _fetch(self, question: Question, reads: list[list[str]]) -> None:
-        """Deliver results: ``reads`` = [name of this delivery, task] pairs. The answer says that they are on their way."""
-        for read, task in reads:
+    def _fetch(self, question: Question, reads: list[list[str]]) -> list[dict[str, Any]]:
+        """Deliver results: ``reads`` = [name of this delivery, task] pairs.
+
+        The answer, what is known of the tasks, arrives before the results.
+        """
+        descriptions = self._describe(task for _, task in reads)
+        for read, _ in reads:
             self._check_name(question, read)
-            self._entry(task)
         for read, task in reads:
             self._book.read(read, task)
+        return descriptions
 
     def _resubmit(self, question: Question, tasks: list[list[str]]) -> list[dict[str, Any]]:
         """Do tasks again: ``tasks`` = [new id, old id] pairs; each on its engine, or if that is gone on the idlest one."""
@@ -137,11 +140,11 @@ class Hub:
                 raise KeyError(f"the request of {task} is not kept any more")
             again.append((name, entry, self._engine_for(entry)))
         for name, entry, engine in again:
-            self._accept(
-                question.client or "", entry.kind, entry.options, entry.request or (), entry.label, [(name, engine)]
-            )
+            # Nobody waits in a cell that could show a prompt.
+            options = {**entry.options, "allow_stdin": False}
+            self._accept(question.client or "", entry.kind, options, entry.request or (), entry.label, [(name, engine)])
             self._book.resubmitted(entry.id, name)
-        return self._describe(question, [name for name, _, _ in again])
+        return self._describe(name for name, _, _ in again)
 
     def _engine_for(self, entry: Entry) -> int:
         engines = self._core.engines

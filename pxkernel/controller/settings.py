@@ -9,6 +9,23 @@ from dataclasses import asdict, dataclass, field
 STORE_LIMIT = 256 * 1024 * 1024
 
 
+def check_store(store: str, limit: int) -> None:
+    """Refuse a store that there is not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The text names the argument.
+    """
+    if not isinstance(store, str):
+        raise TypeError(f"store must be a string, not {store!r}")
+    kind, _, path = store.partition(":")
+    if kind not in ("memory", "sqlite", "none") or (path and kind != "sqlite"):
+        raise ValueError(f"store must be 'memory', 'sqlite', 'sqlite:<path>' or 'none', not {store!r}")
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise ValueError(f"store_limit must be a number of bytes, not {limit!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What ``python -m pxkernel.controller`` reads from its stdin, as JSON; not an argument: others can see those."""

@@ -31,6 +31,15 @@ def push(values: Mapping[str, Any]) -> None:
     travelled.forget(*values)
 
 
+def clear() -> None:
+    """Empty the user's namespace, In and Out as well."""
+    # Here, because a client imports this module and need not load IPython.
+    from IPython import get_ipython
+
+    get_ipython().reset()
+    travelled.forget_all()
+
+
 def pull(names: str | Sequence[str]) -> Any:
     """The value of one expression, or a list of the values of several."""
     if isinstance(names, str):

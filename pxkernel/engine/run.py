@@ -43,6 +43,7 @@ class Runner:
         self._gate = gate
         self._kinds: dict[str, Callable[[Sequence[Any]], Any]] = {
             "apply": self._apply,
+            "control": self._apply,
             "map": self._map,
         }
 

@@ -58,6 +58,11 @@ class Travelled:
             self._known.pop(name, None)
             self.skipped.pop(name, None)
 
+    def forget_all(self) -> None:
+        """After the namespace was emptied."""
+        self._known.clear()
+        self.skipped.clear()
+
 
 def missing_name_hint(name: str, travelled: Travelled) -> str | None:
     """What to add to a NameError about `name`, if the notebook has it and it could not travel."""

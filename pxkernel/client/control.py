@@ -1,0 +1,163 @@
+"""What a client can do to engines beside giving them work (features CTL; seed 004, "Controlling the Engines").
+
+All of it overtakes what waits in the queues.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from ..engine import namespace as remote
+from ..protocol.pack import pack_call
+from .asyncresult import AsyncResult
+from .questions import Answered, then
+
+if TYPE_CHECKING:
+    from .client import Targets
+    from .records import Part
+
+#: How long engines may take to end or to be restarted, in seconds.
+END_TIMEOUT = 60.0
+
+
+class Control:
+    """The part of Client that controls engines."""
+
+    if TYPE_CHECKING:
+        block: bool
+        ids: list[int]
+
+        def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any: ...
+        def ask_async(self, topic: str, **arguments: Any) -> Future[Answered]: ...
+        def resolve(self, targets: Targets) -> tuple[list[int], bool]: ...
+        def submit(self, kind: str, calls: Any, make: Callable[..., Any], **options: Any) -> Any: ...
+        def close(self) -> None: ...
+
+    def clear(self, targets: Targets = None, block: bool | None = None) -> AsyncResult | None:
+        """Empty the namespaces of engines, their In and Out as well (features CTL-04).
+
+        It runs before everything that waits, and after what runs.
+
+        Parameters
+        ----------
+        targets
+            None: all engines.
+        block
+            Wait for it; None: as ``rc.block`` says.
+
+        Returns
+        -------
+        An AsyncResult, or with ``block`` None.
+
+        Raises
+        ------
+        IndexError, NoEnginesRegistered
+            An engine does not exist, or there is none.
+        """
+        engines, single = self.resolve(targets)
+
+        def make(client: Any, parts: Sequence[Part]) -> AsyncResult:
+            return AsyncResult(client, parts, "clear", single)
+
+        result: AsyncResult = self.submit("control", [(pack_call(remote.clear, (), {}), engines)], make)
+        if not (self.block if block is None else block):
+            return result
+        result.get()
+        return None
+
+    def send_signal(self, sig: int | str, targets: Targets = None, block: bool | None = None) -> Future[None] | None:
+        """Send a signal to the processes of engines, busy or not (features CTL-01; seeds 000 and 003, "Signaling engines").
+
+        ``SIGINT`` ends what an engine is doing with a KeyboardInterrupt, whoever has submitted it (CTL-02), and does
+        nothing to an engine that is idle. To interrupt calls of this client only there is ``rc.interrupt``.
+
+        Parameters
+        ----------
+        sig
+            A number or a name such as "SIGUSR1"; 0 is nothing.
+        targets
+            None: all engines.
+        block
+            Wait until it is sent; None: as ``rc.block`` says.
+
+        Returns
+        -------
+        A Future, or with ``block`` None.
+
+        Raises
+        ------
+        AttributeError, ValueError
+            There is no signal with this name, with this number.
+        """
+        signum = _signal_number(sig)
+        engines, _ = self.resolve(targets)
+        if signum:
+            return self._waited(self.ask_async("signal_engines", engines=engines, signum=signum), block)
+        nothing: Future[None] = Future()
+        nothing.set_result(None)
+        return self._waited(nothing, block)
+
+    def shutdown(
+        self, targets: Targets = "all", restart: bool = False, hub: bool = False, block: bool | None = None
+    ) -> Future[None] | None:
+        """End engines, or the whole cluster (features CTL-05).
+
+        Parameters
+        ----------
+        targets
+            The engines; "all" or None: all that there are.
+        restart
+            Start them again, with the same ids and empty namespaces.
+        hub
+            End the controller as well, and with it every engine; this client is closed, the others are told.
+        block
+            Wait until it is done; None: as ``rc.block`` says.
+
+        Returns
+        -------
+        A Future, or with ``block`` None.
+
+        Raises
+        ------
+        ValueError
+            ``hub`` is wanted together with ``restart``, or with some engines only.
+        IndexError
+            An engine does not exist.
+        EngineError
+            With ``restart``: an engine has not come back. It is a RemoteError, too.
+        """
+        everything = targets is None or (isinstance(targets, str) and targets == "all")
+        if hub and (restart or not everything):
+            raise ValueError("hub=True ends the whole cluster: it goes neither with restart nor with some targets only")
+        if hub:
+            return self._waited(then(self.ask_async("stop"), lambda _: self.close()), block)
+        engines = [] if everything and not self.ids else self.resolve(targets)[0]
+        return self._waited(self.ask_async("restart_engines" if restart else "stop_engines", engines=engines), block)
+
+    def _waited(self, answer: Future[Any], block: bool | None) -> Future[None] | None:
+        future = then(answer, lambda _: None)
+        if not (self.block if block is None else block):
+            return future
+        future.result(END_TIMEOUT)
+        return None
+
+    def spin(self) -> None:
+        """Nothing: results arrive by themselves (features RC-29; seed 004)."""
+
+    def spin_thread(self, interval: float = 1.0) -> None:
+        """Nothing, as ``spin`` (features RC-29)."""
+
+    def stop_spin_thread(self) -> None:
+        """Nothing, as ``spin`` (features RC-29)."""
+
+
+def _signal_number(sig: int | str) -> int:
+    if isinstance(sig, str):
+        if not sig.startswith("SIG") or not isinstance(getattr(signal, sig, None), signal.Signals):
+            raise AttributeError(f"there is no signal {sig!r}")
+        return int(getattr(signal, sig))
+    return int(signal.Signals(sig)) if sig else 0
+
