@@ -63,9 +63,7 @@ class Cluster(EngineOperations):
     preload
         Modules that are loaded once and shared by the engines, which then start with them (fork server only).
     store
-        Where the controller keeps results that have been delivered, so that any client can ask for them again: "memory",
-        "sqlite" (in a file that ends with the cluster), "sqlite:<path>" (in a file that later clusters can open) or "none"
-        (features HUB-12 to HUB-14).
+        Where delivered results stay for all clients: "memory", "sqlite", "sqlite:<lasting file>" or "none" (HUB-12 to HUB-14).
     store_limit
         Bytes: over it the oldest are forgotten. A single payload of more than a quarter of it is not kept.
     shutdown_atexit
@@ -118,9 +116,7 @@ class Cluster(EngineOperations):
         self.environment = environment
         self.on_start = on_start
         self.preload = check_preload(preload)
-        check_store(store, store_limit)
-        self.store = store
-        self.store_limit = store_limit
+        self.store, self.store_limit = check_store(store, store_limit)
         self.shutdown_atexit = shutdown_atexit
         self.engine_timeout = engine_timeout
         self._file: clusterfile.ClusterFile | None = None

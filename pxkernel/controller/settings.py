@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 STORE_LIMIT = 256 * 1024 * 1024
 
 
-def check_store(store: str, limit: int) -> None:
-    """Refuse a store that there is not.
+def check_store(store: str, limit: int) -> tuple[str, int]:
+    """Both, if there is such a store.
 
     Raises
     ------
@@ -24,6 +24,7 @@ def check_store(store: str, limit: int) -> None:
         raise ValueError(f"store must be 'memory', 'sqlite', 'sqlite:<path>' or 'none', not {store!r}")
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise ValueError(f"store_limit must be a number of bytes, not {limit!r}")
+    return store, limit
 
 
 @dataclass(frozen=True, slots=True)

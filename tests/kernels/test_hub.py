@@ -1,6 +1,7 @@
 """Queries, results of others, and control, with real kernels (features HUB, CTL, AMR-02, AMR-03, RC-22)."""
 
 import os
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -96,7 +97,8 @@ def test_a_result_of_a_client_that_has_gone(cluster4, other):
         finished.get(SOON)
         running = gone[2].apply_async(time.sleep, 0.3)
         waiting = gone[2].apply_async(lambda: "never")
-        other.result_status([*running.msg_ids, *waiting.msg_ids])
+        # In the order of their arrival: when this is answered, the first one runs.
+        assert gone.hub_history()[-1] == waiting.msg_ids[0]
     assert other.get_result(finished.msg_ids[0]).get(SOON) == "finished"
     assert other.get_result(running.msg_ids[0]).get(SOON) is None
     with pytest.raises(px.TaskAborted, match="client left"):
@@ -425,3 +427,56 @@ def test_helpers_travel_again_after_a_clear(cluster4, notebook):
 def test_spin(cluster4):
     """RC-29: kept for old code."""
     assert cluster4.spin() is cluster4.spin_thread(1) is cluster4.stop_spin_thread() is None
+
+
+def test_send_signal(cluster4, busy, tmp_path, wait_for):
+    """CTL-01, CTL-02: to some engines, busy or not; an idle engine ignores SIGINT."""
+    pids = cluster4[1:].apply_sync(os.getpid)
+    assert cluster4.send_signal("SIGINT", block=True) is None
+    with pytest.raises(px.RemoteError) as caught:
+        busy.result.get(SOON)
+    assert caught.value.ename == "KeyboardInterrupt"
+    assert cluster4[1:].apply_sync(os.getpid) == pids
+    mark = tmp_path / "mark"
+
+    def listen(mark):
+        import signal
+
+        signal.signal(signal.SIGUSR2, lambda *_: mark.touch())
+
+    cluster4[1].apply_sync(listen, mark)
+    future = cluster4.send_signal(signal.SIGUSR2, targets=1)
+    assert future.result(SOON) is None
+    wait_for(mark.exists)
+    assert cluster4.send_signal(0).result(SOON) is None
+    with pytest.raises(AttributeError, match="there is no signal 'SIGNOPE'"):
+        cluster4.send_signal("SIGNOPE")
+    with pytest.raises(ValueError):
+        cluster4.send_signal(999)
+    with pytest.raises(IndexError):
+        cluster4.send_signal("SIGINT", targets=9)
+
+
+def test_shutdown(wait_for, processes):
+    """CTL-05: one engine, all of them, again, and the hub."""
+    with px.Cluster(n=3) as rc, px.Client(rc.directory + "/cluster.json") as other:
+        pids = rc[:].apply_sync(os.getpid)
+        assert rc.shutdown(1, block=True) is None
+        wait_for(lambda: rc.ids == other.ids == [0, 2])
+        assert pids[1] not in [process.pid for process in processes()]
+        rc[0].push({"x": 1}, block=True)
+        rc.shutdown([0], restart=True, block=True)
+        wait_for(lambda: rc.ids == [0, 2])
+        assert rc[0]["'x' in globals()"] is False and rc[0].apply_sync(os.getpid) != pids[0]
+        with pytest.raises(ValueError, match="hub=True"):
+            rc.shutdown(0, hub=True)
+        rc.shutdown().result(SOON)
+        wait_for(lambda: rc.ids == [])
+        assert rc.queue_status() == {"unassigned": 0}
+        assert rc.shutdown(block=True) is None
+        rc.shutdown(hub=True, block=True)
+        with pytest.raises(RuntimeError, match="closed"):
+            rc.ask("history")
+        wait_for(lambda: other._lost is not None)
+        with pytest.raises(px.EngineError, match="no cluster any more"):
+            other.hub_history()
