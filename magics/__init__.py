@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..client.outputs import get_shell
+from ..client.shell import show_remote_errors
 from ..client.view import DirectView
-from ..errors import ClusterError, show_remote_errors
+from ..errors import ClusterError
 from .parallel import ParallelMagics
 
 #: The magics of each suffix; a process has one shell.

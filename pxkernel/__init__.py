@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 #: Every public name and its module. They are imported when they are first used: the engines and the controller import
 #: this package too, and need few of them.
 _PUBLIC = {
+    "AbortedTask": "errors",
+    "AlreadyDisplayedError": "errors",
     "AsyncHubResult": "client.hub",
     "AsyncMapResult": "client.mapresult",
     "AsyncResult": "client.asyncresult",
@@ -26,6 +28,8 @@ _PUBLIC = {
     "DirectView": "client.view",
     "EngineError": "errors",
     "ExecuteReply": "client.records",
+    "IPythonError": "errors",
+    "KernelError": "errors",
     "Metadata": "client.records",
     "NoEnginesRegistered": "errors",
     "NotReadyError": "errors",
@@ -42,6 +46,7 @@ _PUBLIC = {
     "ViewExecutor": "client.executor",
     "can": "protocol.standins",
     "can_map": "protocol.standins",
+    "collect_exceptions": "errors",
     "deserialize_object": "protocol.serialize",
     "interactive": "client.remotefunction",
     "pack_apply_message": "protocol.serialize",
@@ -51,6 +56,8 @@ _PUBLIC = {
     "uncan": "protocol.standins",
     "uncan_map": "protocol.standins",
     "unpack_apply_message": "protocol.serialize",
+    "unwrap_exception": "errors",
+    "wrap_exception": "errors",
 }
 
 __all__ = sorted(_PUBLIC)
@@ -67,9 +74,13 @@ if TYPE_CHECKING:
     from .client.viewbase import View
     from .cluster import Cluster
     from .errors import (
+        AbortedTask,
+        AlreadyDisplayedError,
         ClusterError,
         CompositeError,
         EngineError,
+        IPythonError,
+        KernelError,
         NoEnginesRegistered,
         NotReadyError,
         ProtocolError,
@@ -77,6 +88,9 @@ if TYPE_CHECKING:
         RemoteError,
         TaskAborted,
         TimeoutError,
+        collect_exceptions,
+        unwrap_exception,
+        wrap_exception,
     )
     from .protocol.serialize import (
         PrePickled,
@@ -88,7 +102,13 @@ if TYPE_CHECKING:
     from .protocol.standins import Reference, can, can_map, uncan, uncan_map
 
 
+#: Modules that are attributes without being imported first, as in ipyparallel.
+_MODULES = {"error"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
     if name in _PUBLIC:
         value = globals()[name] = getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
         return value

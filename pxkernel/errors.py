@@ -8,7 +8,8 @@
     ├── TaskAborted                 the task was taken back before it started
     └── RemoteError                 the user's code raised on an engine
         ├── RemoteError[KeyError]   ... something that this process knows as KeyError: it is both (see remote_error)
-        └── CompositeError          several of all these in one; an ExceptionGroup as well
+        ├── CompositeError          several of all these in one; an ExceptionGroup as well
+        └── AlreadyDisplayedError   instead of a CompositeError whose members have been shown
 
 A wait that took too long raises Python's own TimeoutError.
 
@@ -25,17 +26,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import re
 import sys
+import traceback as python_traceback
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from .tracebacks import essence, plain, ranges, to_show
+
 __all__ = [
     *("PxkernelError", "ClusterError", "ProtocolError", "NoEnginesRegistered", "EngineError", "TaskAborted"),
-    "NotReadyError",
-    *("RemoteError", "CompositeError", "TimeoutError", "collect_exceptions", "composite_error"),
-    *("class_names", "remote_error", "show_remote_errors"),
+    *("NotReadyError", "IPythonError", "KernelError", "AbortedTask"),
+    *("RemoteError", "CompositeError", "AlreadyDisplayedError", "TimeoutError", "collect_exceptions", "composite_error"),
+    *("class_names", "remote_error", "wrap_exception", "unwrap_exception"),
 ]
 
 # ipyparallel has this name, and means the same class.
@@ -72,6 +75,11 @@ class EngineError(PxkernelError):
 
 class TaskAborted(PxkernelError):
     """The task was taken back before it started; ``args`` is its message id."""
+
+
+#: What ipyparallel has between Exception and its errors, and what seed 004 calls a task that was taken back.
+IPythonError = KernelError = PxkernelError
+AbortedTask = TaskAborted
 
 
 class NotReadyError(RuntimeError, AssertionError):
@@ -112,7 +120,7 @@ class RemoteError(PxkernelError):
         self._lines = tuple(text.split("\n")) if text else ()
         self._class_names = tuple((module, qualname) for module, qualname in mro)
         if self._lines:
-            BaseException.add_note(self, _COLOUR.sub("", "\n".join(self.render_traceback())))
+            BaseException.add_note(self, plain("\n".join(self.render_traceback())))
         if isinstance(self, (SyntaxError, ImportError)):
             # Whoever renders a SyntaxError takes this instead of str().
             self.msg = evalue
@@ -130,7 +138,7 @@ class RemoteError(PxkernelError):
         return "\n".join(self._lines)
 
     def __str__(self) -> str:
-        return _one_line(self.engine_info, self.ename, self.evalue)
+        return _one_line(_label(self.engine_info), self.ename, self.evalue)
 
     def __repr__(self) -> str:
         engine_id = self.engine_info.get("engine_id", "?") if self.engine_info else " "
@@ -141,11 +149,17 @@ class RemoteError(PxkernelError):
         return [_label(self.engine_info) + ":", *(self._lines or ["No traceback available"])]
 
     def print_traceback(self, excid: int | None = None) -> None:
-        print("\n".join(self.render_traceback(excid)))
+        """Print ``render_traceback(excid)``, in colours where this process shows them."""
+        print("\n".join(to_show(self.render_traceback(excid))))
 
     def _render_traceback_(self) -> list[str]:
         """IPython asks for this before it renders a traceback of its own."""
-        return self.render_traceback()
+        return to_show(self.render_traceback())
+
+    def add_hint(self, hint: str) -> None:
+        """Have a line shown below the traceback."""
+        self._lines = (*self._lines, hint)
+        BaseException.add_note(self, hint)
 
 
 class CompositeError(RemoteError, ExceptionGroup):
@@ -154,8 +168,11 @@ class CompositeError(RemoteError, ExceptionGroup):
     ``except CompositeError`` catches all of them together, ``except* KeyError`` those that are KeyErrors.
     """
 
-    #: How many errors are shown; None shows all. Assign to the class.
+    #: How many errors are shown; None shows all. Assign to the class. One that is like none of these is shown as well,
+    #: up to as many more.
     tb_limit: int | None = 5
+    #: Whether errors that say the same are shown once, with the engines that raised them. Assign to the class.
+    grouped: bool = False
 
     # Part of every RemoteError; here the members have them.
     ename = evalue = traceback = engine_info = None
@@ -182,11 +199,32 @@ class CompositeError(RemoteError, ExceptionGroup):
         """One (ename, evalue, traceback, engine_info) for each error."""
         return [_fields(error) for error in self.exceptions]
 
+    def group_by_traceback(self) -> list[CompositeError]:
+        """The errors that say the same, together: a CompositeError for each kind, in the order of the first of each.
+
+        They may differ in the number of the cell and in addresses. ``engines`` says who raised them.
+        """
+        kinds: dict[tuple[str, ...], list[Exception]] = {}
+        #: A map sends the tracebacks of its first errors only; the others are like those of the same text.
+        traced: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for error in self.exceptions:
+            ename, evalue, traceback, _ = _fields(error)
+            text = (ename, essence([evalue]))
+            key = traced.get(text, text) if not traceback else (*text, essence([traceback]))
+            traced.setdefault(text, key)
+            kinds.setdefault(key, []).append(error)
+        return [self.derive(errors) for errors in kinds.values()]
+
+    @property
+    def engines(self) -> list[int]:
+        """The ids of the engines that raised, sorted, each once."""
+        infos = [engine_info for _, _, _, engine_info in self.elist if engine_info]
+        return sorted({info["engine_id"] for info in infos if info.get("engine_id") is not None})
+
     def __str__(self) -> str:
-        lines = [self.message]
-        for ename, evalue, _, engine_info in self.elist[: self.tb_limit]:
-            lines.append(_one_line(engine_info, ename, evalue.partition("\n")[0]))
-        return "\n".join(lines + self._rest())
+        shown = self._shown()
+        lines = [_one_line(label, ename, evalue.partition("\n")[0]) for label, (ename, evalue, _, _) in self._labelled(shown)]
+        return "\n".join([self.message, *lines, *self._rest(shown)])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.exceptions)})"
@@ -195,10 +233,13 @@ class CompositeError(RemoteError, ExceptionGroup):
         """Lines to show: of the error with index `excid` (not its engine's id), or of the first `tb_limit` ones."""
         if excid is not None:
             return _block(self._member(excid))
-        lines = []
-        for error in self.exceptions[: self.tb_limit]:
-            lines += [*_block(error), ""]
-        return lines + self._rest()
+        shown, lines = self._shown(), []
+        for (label, _), group in zip(self._labelled(shown), shown, strict=True):
+            lines += [label + ":", *_block(group[0])[1:], ""]
+        return lines + self._rest(shown)
+
+    #: The name in seeds 001 and 002.
+    print_tracebacks = RemoteError.print_traceback
 
     def raise_exception(self, excid: int = 0) -> NoReturn:
         """Raise one of the errors by itself."""
@@ -211,9 +252,55 @@ class CompositeError(RemoteError, ExceptionGroup):
         except IndexError:
             raise IndexError(f"an exception with index {excid} does not exist") from None
 
-    def _rest(self) -> list[str]:
-        hidden = len(self.exceptions) - len(self.exceptions[: self.tb_limit])
+    def _shown(self) -> list[list[Exception]]:
+        """What is shown: groups of errors of which the first is shown for all."""
+        kinds = [list(kind.exceptions) for kind in self.group_by_traceback()]
+        if self.grouped:
+            return kinds[: self.tb_limit]
+        shown = [[error] for error in self.exceptions[: self.tb_limit]]
+        if self.tb_limit is not None:
+            ids = {id(error) for (error,) in shown}
+            different = [[kind[0]] for kind in kinds if not any(id(error) in ids for error in kind)]
+            shown += different[: self.tb_limit]
+        return shown
+
+    @staticmethod
+    def _labelled(shown: list[list[Exception]]) -> list[tuple[str, tuple[str, str, str, EngineInfo | None]]]:
+        labelled = []
+        for group in shown:
+            infos = [info for error in group if (info := _fields(error)[3])]
+            engines = ranges(info["engine_id"] for info in infos if info.get("engine_id") is not None)
+            info = {**infos[0], "engine_id": engines} if engines else (infos[0] if infos else None)
+            labelled.append((_label(info), _fields(group[0])))
+        return labelled
+
+    def _rest(self, shown: list[list[Exception]]) -> list[str]:
+        hidden = len(self.exceptions) - sum(map(len, shown))
         return [f"... {hidden} more exceptions ..."] if hidden else []
+
+
+class AlreadyDisplayedError(RemoteError):
+    """Stands for errors that were shown while they came: IPython shows how many, and nothing else (features ERR-14)."""
+
+    def __init__(self, original_error: Exception):
+        self.args = (original_error,)
+        #: The CompositeError, or the single RemoteError.
+        self.original_error = original_error
+        self.ename, self.evalue = type(self).__name__, str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.original_error,)
+
+    def __str__(self) -> str:
+        original = self.original_error
+        count = len(original.exceptions) if isinstance(original, CompositeError) else 1
+        return f"{count} error{'s' if count != 1 else ''}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self})>"
+
+    def render_traceback(self, excid: int | None = None) -> list[str]:
+        return [str(self)]
 
 
 def composite_error(results: Iterable[Any] | Mapping[Any, Any], method: str = "unspecified") -> CompositeError | None:
@@ -232,6 +319,32 @@ def collect_exceptions(results: Any, method: str = "unspecified") -> Any:
     if error is not None:
         raise error
     return results
+
+
+def wrap_exception(engine_info: EngineInfo | None = None) -> dict[str, Any]:
+    """The exception that is being handled as JSON values, for a message (features ERR-21)."""
+    error = sys.exception()
+    if error is None:
+        raise RuntimeError("wrap_exception() is for the place where an exception is handled")
+    return {
+        "status": "error",
+        "ename": type(error).__name__,
+        "evalue": str(error),
+        "traceback": "".join(python_traceback.format_exception(error)).splitlines(),
+        "mro": class_names(type(error)),
+        "engine_info": dict(engine_info or {}),
+    }
+
+
+def unwrap_exception(content: Mapping[str, Any]) -> RemoteError:
+    """The RemoteError of what `wrap_exception` gave, or of the content of a Jupyter error message (features ERR-21)."""
+    return remote_error(
+        content["ename"],
+        content["evalue"],
+        content.get("traceback", ()),
+        content.get("engine_info") or None,
+        content.get("mro", ()),
+    )
 
 
 # ---- the original class of a remote exception
@@ -333,8 +446,6 @@ def _blank(cls: type[RemoteError]) -> RemoteError:
 
 # ---- text
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
 
 def _label(engine_info: EngineInfo | None) -> str:
     if not engine_info:
@@ -342,8 +453,8 @@ def _label(engine_info: EngineInfo | None) -> str:
     return f"[{engine_info.get('engine_id', '?')}:{engine_info.get('method', '?')}]"
 
 
-def _one_line(engine_info: EngineInfo | None, ename: str, evalue: str) -> str:
-    return f"{_label(engine_info)} {ename}: {evalue}" if evalue else f"{_label(engine_info)} {ename}"
+def _one_line(label: str, ename: str, evalue: str) -> str:
+    return f"{label} {ename}: {evalue}" if evalue else f"{label} {ename}"
 
 
 def _fields(error: Exception) -> tuple[str, str, str, EngineInfo | None]:
@@ -365,40 +476,3 @@ def _flat(errors: Iterable[Exception]) -> Iterator[Exception]:
             yield from error.exceptions
         else:
             yield error
-
-
-# ---- IPython
-
-
-class _Shown(Exception):
-    """Stands for a RemoteError while IPython shows it, and after that as ``sys.last_value``, also for ``%tb``."""
-
-    def __init__(self, error: RemoteError):
-        self.error = error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.error, name)
-
-    def __str__(self) -> str:
-        return str(self.error)
-
-
-def show_remote_errors(shell: Any) -> None:
-    """Have an IPython shell show the traceback of the engine, and only that, for every RemoteError.
-
-    IPython asks for `_render_traceback_` too late for some of them: it hands each exception group, and whatever was
-    raised while one was handled, to the traceback module, and a SyntaxError to a renderer of its own. A custom handler
-    is its public way around. One that the user has set before is kept, for its exceptions.
-    """
-    earlier, earlier_handler = shell.custom_exceptions, shell.CustomTB
-    if RemoteError in earlier:
-        return
-
-    def handler(shell: Any, etype: Any, value: Any, tb: Any, tb_offset: int | None = None) -> list[str]:
-        if not isinstance(value, RemoteError):
-            return earlier_handler(etype, value, tb, tb_offset=tb_offset)
-        shown = types.new_class(etype.__name__, (_Shown,))(value).with_traceback(tb)
-        shell.showtraceback((type(shown), shown, tb))
-        return value.render_traceback()
-
-    shell.set_custom_exc((*earlier, RemoteError), handler)

@@ -12,6 +12,8 @@
 - ``about``       what is known of it: metadata, output, times (``timing``)
 - ``display``     its output, shown while it comes or once more
 - ``executor``    ViewExecutor: a view as concurrent.futures.Executor
+- ``hints``       what the user may want to know about an error of an engine
+- ``shell``       how IPython shows the errors of engines
 - ``mapresult``   AsyncMapResult: the future of a map or of a gather
 - ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply

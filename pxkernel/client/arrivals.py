@@ -16,9 +16,10 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from ..errors import PxkernelError, TaskAborted, composite_error
+from ..errors import PxkernelError, RemoteError, TaskAborted, composite_error
 from ..protocol import here
 from .display import LiveOutput
+from .hints import add_name_hint
 from .outputs import interactive
 from .prompts import answer
 from .records import Part
@@ -71,6 +72,9 @@ class Arrivals(Future[Any]):
 
     def _finish_part(self, part: Part, record: dict[str, Any], frames: Sequence[Any]) -> None:
         part.finish(record, frames, time.time())
+        for error in (part.error, *part.failures.values()):
+            if isinstance(error, NameError) and isinstance(error, RemoteError):
+                add_name_hint(error, self._client.namespace())
         self._part_done(part)
 
     def _part_done(self, part: Part) -> None:

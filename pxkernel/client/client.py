@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from ..errors import EngineError, NoEnginesRegistered, show_remote_errors
+from ..errors import EngineError, NoEnginesRegistered
 from ..protocol import clusterfile
 from ..protocol import messages as m
 from ..protocol.wire import raw
@@ -26,6 +26,7 @@ from .membership import Membership
 from .outputs import get_shell, interactive
 from .questions import Answered, Questions
 from .records import Part
+from .shell import show_remote_errors
 from .tracking import SendTracker
 from .views import Views
 

@@ -28,7 +28,15 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import (
-    Finished, Hello, InputReply, InputRequest, Leave, Refused, Release, Run, Welcome,
+    Finished,
+    Hello,
+    InputReply,
+    InputRequest,
+    Leave,
+    Refused,
+    Release,
+    Run,
+    Welcome,
 )  # fmt: skip
 from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec, raw

@@ -331,3 +331,24 @@ def test_plain_python_shows_the_users_lines(one, notebook):
     text = "".join(traceback.format_exception(error))
     assert "return deeper(y)" in text
     assert "[2:apply]:" in text
+
+
+def test_what_exists_here_only(one, view, monkeypatch):
+    """Issue 4, point 3: a NameError says how to get it there."""
+    import __main__
+
+    monkeypatch.setattr(__main__, "only_here", 3, raising=False)
+    for error in (failure(lambda: one.execute("only_here")), failure(lambda: view.execute("only_here")).exceptions[3]):
+        assert plain(error).splitlines()[-1] == (
+            "`only_here` exists in your notebook, not on the engine: push it with dview.push(dict(only_here=only_here))"
+        )
+
+
+def test_identical_errors_and_a_different_one(view):
+    """Issue 4, point 3"""
+    view.scatter("n", [0, 0, 1, 0], flatten=True)
+    error = failure(lambda: view.execute("1 / n if n == 0 else undefined"))
+    assert [(group.engines, group.exceptions[0].ename) for group in error.group_by_traceback()] == [
+        ([0, 1, 3], "ZeroDivisionError"),
+        ([2], "NameError"),
+    ]

@@ -12,8 +12,10 @@ import urllib.error
 
 import pytest
 
-from pxkernel import errors
+import pxkernel
+from pxkernel import errors, tracebacks
 from pxkernel.errors import (
+    AlreadyDisplayedError,
     CompositeError,
     EngineError,
     PxkernelError,
@@ -23,6 +25,8 @@ from pxkernel.errors import (
     collect_exceptions,
     composite_error,
     remote_error,
+    unwrap_exception,
+    wrap_exception,
 )
 
 LINES = [
@@ -77,6 +81,17 @@ def user_module(monkeypatch):
 def test_all_is_complete():
     public = {n for n, v in vars(errors).items() if getattr(v, "__module__", "") == errors.__name__ and n[0] != "_"}
     assert {*public, "TimeoutError"} == set(errors.__all__)
+
+
+@pytest.mark.parametrize("old, new", [("AbortedTask", TaskAborted), ("IPythonError", PxkernelError), ("KernelError", PxkernelError)])
+def test_old_names(old, new):
+    """ERR-01; seed 004"""
+    assert getattr(errors, old) is getattr(pxkernel, old) is getattr(pxkernel.error, old) is new
+
+
+def test_the_module_has_its_old_name():
+    """ERR-01; seeds 001 and 002"""
+    assert all(getattr(pxkernel.error, name) is getattr(errors, name) for name in errors.__all__)
 
 
 @pytest.mark.parametrize("name", ["ClusterError", "ProtocolError", "NoEnginesRegistered", "EngineError", "TaskAborted"])
@@ -151,13 +166,36 @@ def test_traceback_may_be_one_text():
     assert remote(lines="one\ntwo").render_traceback() == ["[0:execute]:", "one", "two"]
 
 
-def test_print_traceback(capsys):
+@pytest.fixture
+def terminal(monkeypatch):
+    """stdout shows colours."""
+    monkeypatch.setattr(tracebacks, "wants_colours", lambda: True)
+
+
+def test_print_traceback(capsys, terminal):
     """ERR-04"""
     remote().print_traceback()
     assert capsys.readouterr().out == "\n".join(["[0:execute]:", *RENDERED, ""])
 
 
-def test_ipython_hook():
+def test_print_traceback_where_colours_are_off(capsys):
+    """Issue 4, point 3: a file, or an IPython without colours."""
+    for error in (remote(), composite(2)):
+        error.print_traceback()
+        printed = capsys.readouterr().out
+        assert "----> 1 1/0" in printed and "\x1b" not in printed
+        assert "\x1b" not in "".join(error._render_traceback_())
+
+
+@pytest.mark.parametrize("colors, wanted", [("NoColor", False), ("nocolor", False), ("Neutral", True), ("linux", True)])
+def test_colours_are_those_of_ipython(monkeypatch, colors, wanted):
+    """Both spellings: IPython 8 and 9."""
+    shell = types.SimpleNamespace(colors=colors)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert tracebacks.wants_colours() is wanted
+
+
+def test_ipython_hook(terminal):
     """ERR-04"""
     assert remote()._render_traceback_() == remote().render_traceback()
 
@@ -469,7 +507,7 @@ def test_composite_str_has_one_line_for_each_error():
     assert str(CompositeError("m", [remote(evalue="one\ntwo")])) == "m\n[0:execute] ZeroDivisionError: one"
 
 
-def test_composite_rendering():
+def test_composite_rendering(terminal):
     """ERR-08"""
     assert composite(2).render_traceback() == ["[0:execute]:", *RENDERED, "", "[1:execute]:", *RENDERED, ""]
     assert composite(2)._render_traceback_() == composite(2).render_traceback()
@@ -491,7 +529,7 @@ def test_tb_limit(monkeypatch, limit, shown):
     assert ("... 4 more exceptions ..." in lines) == (shown == 0)
 
 
-def test_composite_print_traceback(capsys):
+def test_composite_print_traceback(capsys, terminal):
     """ERR-10: one by its index, or all."""
     composite(3).print_traceback(1)
     assert capsys.readouterr().out.split("\n") == ["[1:execute]:", *RENDERED, ""]
@@ -631,10 +669,124 @@ def test_collect_without_method():
     assert composite_error([remote()]).msg == "one or more exceptions raised in: unspecified"
 
 
+# ---- errors that say the same (issue 4, point 3)
+
+
+def several(*kinds):
+    """A CompositeError of the errors that one letter each stands for, one engine after the other."""
+    members = [
+        remote(evalue=kind, engine=engine, lines=[f"Cell In[{engine}], line 1", f"<f at {hex(1000 + engine)}>", f"---> {kind}"])
+        for engine, kind in enumerate(kinds)
+    ]
+    return CompositeError("m", members)
+
+
+@pytest.fixture
+def grouped(monkeypatch):
+    monkeypatch.setattr(CompositeError, "grouped", True)
+
+
+def test_groups():
+    """The number of a cell and an address make no difference; a text does."""
+    groups = several(*"aabaca").group_by_traceback()
+    assert [type(group) for group in groups] == [CompositeError] * 3
+    assert [group.engines for group in groups] == [[0, 1, 3, 5], [2], [4]]
+    assert [group.message for group in groups] == ["m"] * 3
+
+
+def test_errors_without_a_traceback_belong_to_those_with_one():
+    """A map sends the tracebacks of its first failures only."""
+    error = CompositeError("m", [remote(engine=0), remote(engine=1, lines=[]), remote(evalue="other", lines=[])])
+    assert [len(group.exceptions) for group in error.group_by_traceback()] == [2, 1]
+
+
+def test_identical_errors_are_shown_once(grouped):
+    lines = several(*"aaba").render_traceback()
+    assert [line for line in lines if line.startswith(("[", "--->"))] == ["[0-1,3:execute]:", "---> a", "[2:execute]:", "---> b"]
+    assert not any("more exceptions" in line for line in lines)
+    assert str(several(*"aaba")) == "m\n[0-1,3:execute] ZeroDivisionError: a\n[2:execute] ZeroDivisionError: b"
+
+
+def test_groups_are_limited(grouped, monkeypatch):
+    monkeypatch.setattr(CompositeError, "tb_limit", 2)
+    lines = several(*"abca").render_traceback()
+    assert [line for line in lines if line.startswith("--->")] == ["---> a", "---> b"]
+    assert lines[-1] == "... 1 more exceptions ..."
+
+
+def test_the_different_one_is_always_shown():
+    """Also in the layout of the seeds, beyond the limit."""
+    error = several(*"a" * 40, "b", *"a" * 23)
+    lines = error.render_traceback()
+    assert [line for line in lines if line.startswith("--->")] == ["---> a"] * 5 + ["---> b"]
+    assert "[40:execute]:" in lines and lines[-1] == "... 58 more exceptions ..."
+    assert "[40:execute] ZeroDivisionError: b" in str(error)
+
+
+def test_not_all_different_ones_are_shown():
+    error = several(*map(str, range(100)))
+    assert sum(line.startswith("--->") for line in error.render_traceback()) == 10
+
+
+@pytest.mark.parametrize("numbers, text", [([], ""), ([3], "3"), ([0, 1, 2], "0-2"), ([5, 1, 2, 2, 9, 8], "1-2,5,8-9")])
+def test_numbers_in_short(numbers, text):
+    assert tracebacks.ranges(numbers) == text
+
+
+def test_the_name_of_the_old_seeds(capsys):
+    """Seeds 001 and 002"""
+    composite(2).print_tracebacks()
+    assert capsys.readouterr().out.count("----> 1 1/0") == 2
+
+
+# ---- errors that have been shown, errors as messages
+
+
+@every_way
+def test_already_displayed(how):
+    """ERR-14, ERR-20"""
+    for original, text in ((composite(2), "2 errors"), (remote(), "1 error")):
+        error = clone(AlreadyDisplayedError(original), how)
+        assert isinstance(error, RemoteError)
+        assert (str(error), repr(error)) == (text, f"<AlreadyDisplayedError({text})>")
+        assert error._render_traceback_() == [text]
+        assert repr(error.original_error) == repr(original)
+
+
+def test_wrapping_and_unwrapping():
+    """ERR-21"""
+    try:
+        {}["a"]
+    except KeyError:
+        content = json.loads(json.dumps(wrap_exception(info(2))))
+    error = unwrap_exception(content)
+    assert isinstance(error, KeyError) and error.engine_info == info(2)
+    assert str(error) == "[2:execute] KeyError: 'a'"
+    assert "Traceback (most recent call last):" in error.render_traceback()
+    with pytest.raises(RuntimeError, match="exception is handled"):
+        wrap_exception()
+
+
+def test_unwrapping_what_a_kernel_says():
+    """ERR-21: the content of a stock error message."""
+    error = unwrap_exception({"ename": "E", "evalue": "v", "traceback": ["line"]})
+    assert str(error) == "[Engine Exception] E: v" and error.traceback == "line"
+
+
+@every_way
+def test_a_hint_travels_along(how):
+    error = remote(NameError)
+    error.add_hint("push it")
+    again = clone(error, how)
+    assert again.render_traceback()[-1] == "push it"
+    assert again.__notes__ == error.__notes__
+
+
 # ---- as users see them
 
 SETUP = """
 import json, sys
+from pxkernel.client.shell import show_remote_errors
 from pxkernel.errors import *
 def remote(cls, engine=0):
     info = {"engine_id": engine, "engine_uuid": "u", "method": "execute"}
