@@ -44,10 +44,15 @@ class AutoPx:
             self._shell.input_transformers_cleanup.remove(self._active)
             self._active = None
 
-    def _transform(self, lines: list[str]) -> list[str]:
-        """Called by IPython for every cell that it is about to run."""
+    def sends(self, lines: list[str]) -> bool:
+        """Whether a cell goes to the engines: all do while it is enabled, but the magics that stay here."""
         first = next((line.strip() for line in lines if line.strip()), "")
         word = first.split(" ")[0]
-        if not first or (word.lstrip("%") in self._own and (word.startswith("%") or len(lines) == 1 and word == first)):
+        own = word.lstrip("%") in self._own and (word.startswith("%") or len(lines) == 1 and word == first)
+        return self.enabled and bool(first) and not own
+
+    def _transform(self, lines: list[str]) -> list[str]:
+        """Called by IPython for every cell that it is about to run."""
+        if not self.sends(lines):
             return lines
         return [f"get_ipython().run_cell_magic({self._magic!r}, '', {''.join(lines)!r})\n"]

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
+import re
+import signal
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
+from ..client.display import GROUPINGS
 
-def _common(parser: MagicArgumentParser) -> None:
+#: The options that are followed by a value.
+_VALUED = {"-t", "--targets", "-o", "--out", "--group-outputs", "--progress-after", "--signal-on-interrupt"}
+#: How an option begins, and a negative number does not.
+_OPTION = re.compile("--?[a-z]")
+#: A word of a line, quotes kept together.
+_WORD = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|\S)+)""")
+
+
+def _execution(parser: MagicArgumentParser) -> None:
+    """How and where code runs: the options of ``%%px`` that are also defaults, set by ``%pxconfig``."""
     parser.add_argument("-t", "--targets", help="engines: an id, ids with commas, a slice such as ::2, or 'all'")
     parser.add_argument("-b", "--block", dest="block", action="store_true", default=None, help="wait for the result")
     parser.add_argument(
@@ -16,30 +30,85 @@ def _common(parser: MagicArgumentParser) -> None:
     )
     parser.add_argument("--verbose", dest="verbose", action="store_true", default=None, help="say where it runs")
     parser.add_argument("--no-verbose", dest="verbose", action="store_false", default=None)
+    parser.add_argument("--stream", dest="stream", action="store_true", default=None, help="show output as it comes")
+    parser.add_argument(
+        "--no-stream", dest="stream", action="store_false", default=None, help="show output at the end, grouped"
+    )
+    parser.add_argument("--progress-after", type=float, help="seconds until a progress bar appears; -1: never")
+    parser.add_argument("--signal-on-interrupt", help="what an interrupt sends to the engines; 0: nothing")
+
+
+def _output(parser: MagicArgumentParser) -> None:
+    """What happens with the output of a call."""
+    parser.add_argument("--group-outputs", choices=GROUPINGS, help="the order of output that is shown at the end")
+    for flag, grouping in (("-e", "engine"), ("-r", "order")):
+        parser.add_argument(
+            flag, dest="group_outputs", action="store_const", const=grouping, help=f"--group-outputs {grouping}"
+        )
+    parser.add_argument("-o", "--out", help="the name for the AsyncResult in the notebook")
 
 
 def cell_parser(name: str) -> MagicArgumentParser:
-    """The options of ``%%px``."""
-    parser = MagicArgumentParser(f"%%{name}", add_help=False)
-    _common(parser)
-    parser.add_argument("-o", "--out", help="the name for the AsyncResult in the notebook")
+    """The options of ``%%px`` and, before the code, of ``%px``."""
+    parser = MagicArgumentParser(name, add_help=False)
+    _execution(parser)
+    _output(parser)
     parser.add_argument("--local", action="store_true", help="run the cell here as well")
     return parser
 
 
 def config_parser(name: str) -> MagicArgumentParser:
     """The options of ``%pxconfig``."""
-    parser = MagicArgumentParser(f"%{name}", add_help=False)
-    _common(parser)
+    parser = MagicArgumentParser(name, add_help=False)
+    _execution(parser)
     return parser
 
 
 def result_parser(name: str) -> MagicArgumentParser:
     """The options of ``%pxresult`` and ``%result``."""
-    parser = MagicArgumentParser(f"%{name}", add_help=False)
+    parser = MagicArgumentParser(name, add_help=False)
     parser.add_argument("index", nargs="?", type=int, help="which call, as an index into the view's history")
-    parser.add_argument("-o", "--out", help="the name for the AsyncResult in the notebook")
+    _output(parser)
     return parser
+
+
+def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
+    """The options in ``line``, the values of targets and signal among them.
+
+    Raises
+    ------
+    UsageError
+        There is no such option, or a value is none.
+    """
+    try:
+        arguments = parser.parse_argstring(line)
+    except ValueError as error:  # a quotation that does not end
+        raise UsageError(f"{parser.prog}: {error}") from None
+    for name, read in (("targets", parse_targets), ("signal_on_interrupt", parse_signal)):
+        if getattr(arguments, name, None) is not None:
+            setattr(arguments, name, read(getattr(arguments, name)))
+    return arguments  # type: ignore[no-any-return]
+
+
+def split(line: str) -> tuple[str, str]:
+    """The options at the start of a line of ``%px``, and the code behind them.
+
+    A line that is Python as it stands has no options: ``%px -x`` shows ``-x``.
+    """
+    if not line.lstrip().startswith("-"):
+        return "", line
+    try:
+        ast.parse(line.strip())
+    except SyntaxError:
+        pass
+    else:
+        return "", line
+    position = 0
+    while (word := _WORD.match(line, position)) and _OPTION.match(word[1]):
+        position = word.end()
+        if word[1] in _VALUED and (value := _WORD.match(line, position)):
+            position = value.end()
+    return line[:position], line[position:].lstrip()
 
 
 def parse_targets(text: str) -> Any:
@@ -65,3 +134,19 @@ def parse_targets(text: str) -> Any:
         return int(text)
     except (ValueError, TypeError):
         raise UsageError(f"--targets takes an engine id, ids with commas, a slice or 'all', not {text!r}") from None
+
+
+def parse_signal(text: str) -> int:
+    """What ``--signal-on-interrupt`` says: the name or the number of a signal, or 0 for none.
+
+    Raises
+    ------
+    UsageError
+        There is no such signal.
+    """
+    try:
+        if text.isdigit():
+            return int(text) and int(signal.Signals(int(text)))
+        return int(signal.Signals[text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"])
+    except (ValueError, KeyError):
+        raise UsageError(f"--signal-on-interrupt takes the name or number of a signal, or 0, not {text!r}") from None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from IPython.core import page
 from IPython.core.error import UsageError
 from IPython.core.magic import no_var_expand
 
 from ..client.asyncresult import AsyncResult
+from ..client.progress import noninteractive
 from ..client.view import DirectView
-from . import options
+from . import completion, options, waiting
 from .autopx import AutoPx
 
 NO_VIEW = (
@@ -19,6 +23,33 @@ NO_VIEW = (
     "    rc = px.Cluster(n=4).start_and_connect_sync(activate=True)\n"
     "or make a view of engines that you have the one to use: rc[:].activate()"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What ``%px`` and ``%%px`` do unless they are told otherwise; ``%pxconfig`` sets it.
+
+    Attributes
+    ----------
+    verbose
+        Say where code runs; None: the line magic does, as in every seed, and the cell magic does not.
+    stream
+        Show output as it comes.
+    progress_after
+        Seconds until a progress bar appears; negative: never.
+    signal_on_interrupt
+        What an interrupt sends to the engines, 0: nothing.
+    """
+
+    verbose: bool | None = None
+    stream: bool = True
+    progress_after: float = 2.0
+    signal_on_interrupt: int = signal.SIGINT
+
+    def overridden(self, arguments: argparse.Namespace) -> Defaults:
+        """These, with what the user has given."""
+        given = vars(arguments)
+        return Defaults(**{name: value if given[name] is None else given[name] for name, value in asdict(self).items()})
 
 
 class ParallelMagics:
@@ -37,19 +68,21 @@ class ParallelMagics:
         self.suffix = suffix
         #: The view that the magics act on, None before one is activated.
         self.view: DirectView | None = None
-        #: Whether %px says where it runs; None: the line magic does, as in every seed, and the cell magic does not.
-        self.verbose: bool | None = None
+        self.defaults = Defaults(stream=not noninteractive())
         self._last: AsyncResult | None = None
+        self._matcher = completion.matcher(f"pxkernel{suffix}", self.find)
         self._autopx = AutoPx(shell, f"autopx_cell{suffix}", {name for _, name, _ in self._functions()})
 
     def register(self) -> None:
         """Give the shell the magics."""
         for kind, name, function in self._functions():
             self.shell.register_magic_function(function, kind, name)
+        self.shell.Completer.custom_matchers.append(self._matcher)
 
     def unregister(self) -> None:
         """Take them away."""
         self._autopx.disable()
+        self.shell.Completer.custom_matchers.remove(self._matcher)
         for kind, name, _ in self._functions():
             self.shell.magics_manager.magics[kind].pop(name, None)
 
@@ -70,79 +103,123 @@ class ParallelMagics:
             raise UsageError(NO_VIEW.format(magic=magic + self.suffix))
         return self.view
 
+    def find(self, text: str) -> tuple[DirectView, Any, int] | None:
+        """Who runs ``text``: a view, targets (None: those of the view), and where the code for it begins; None: we do not."""
+        if self.view is None:
+            return None
+        head, magic = text.partition("\n")[0], "px" + self.suffix
+        targets, start = None, 0
+        try:
+            if head.split(" ")[0].rstrip() == f"%%{magic}":
+                start = len(head) + 1
+                targets = options.parse(options.cell_parser(magic), head[len(magic) + 2 :]).targets
+            elif head.startswith(f"%{magic} "):
+                given, code = options.split(head[len(magic) + 2 :])
+                start = len(head) - len(code)
+                targets = options.parse(options.cell_parser(magic), given).targets
+            elif not self._autopx.sends(text.splitlines()):
+                return None
+        except UsageError:
+            return None
+        return self.view, targets, start
+
     # -- %px ----------------------------------------------------------------------------------------------------------
 
     @no_var_expand
     def px(self, line: str) -> AsyncResult | None:
-        """%px code: run one line on the engines of the active view."""
-        return self._run(self._view("px"), line, verbose=self.verbose is not False)
+        """%px [options] code: run one line on the engines of the active view (features MG-02).
 
-    def cell_px(self, line: str, cell: str) -> Any:
-        """%%px [--targets T] [--block | --noblock] [--out NAME] [--local] [--verbose]: run the cell on the engines."""
+        The options are those of %%px; a line that is Python as it stands has none. Where a variable ``px`` exists, as
+        after ``import pxkernel as px``, only ``%px`` with its percent sign is the magic.
+        """
         view = self._view("px")
-        arguments = self._parse(options.cell_parser("px" + self.suffix), line)
-        targets = None if arguments.targets is None else options.parse_targets(arguments.targets)
-        verbose = arguments.verbose if arguments.verbose is not None else bool(self.verbose)
-        return self._run(view, cell, targets, arguments.block, arguments.out, arguments.local, verbose)
+        given, code = options.split(line)
+        arguments = options.parse(options.cell_parser("%px" + self.suffix), self.shell.var_expand(given))
+        return self._run(view, code, arguments, verbose=self.defaults.verbose is not False)
 
-    def _run(
-        self,
-        view: DirectView,
-        code: str,
-        targets: Any = None,
-        block: bool | None = None,
-        out: str | None = None,
-        local: bool = False,
-        verbose: bool = False,
-    ) -> AsyncResult | None:
-        blocking = view.block if block is None else block
-        result = view._execute(code, False, targets, block, "%px", wait=False)
+    def cell_px(self, line: str, cell: str) -> AsyncResult | None:
+        """%%px [options]: run the cell on the engines (features MG-04 to MG-13).
+
+        -t, --targets T           engines: an id, ids with commas, a slice such as ::2, or "all"
+        -b, --block               wait for the result; -a, --noblock: return an AsyncResult at once
+        -o, --out NAME            bind NAME to the AsyncResult, here
+        --local                   run the cell here as well
+        --stream, --no-stream     show output as it comes, or at the end
+        --group-outputs G         its order at the end: "type", "engine" (-e) or "order" (-r)
+        --progress-after S        seconds until a progress bar appears; -1: never
+        --signal-on-interrupt S   what an interrupt sends to the engines; 0: nothing
+        --verbose, --no-verbose   say where the cell runs
+        """
+        view = self._view("px")
+        arguments = options.parse(options.cell_parser("%%px" + self.suffix), line)
+        return self._run(view, cell, arguments, verbose=bool(self.defaults.verbose))
+
+    def _run(self, view: DirectView, code: str, arguments: argparse.Namespace, verbose: bool) -> AsyncResult | None:
+        blocking = view.block if arguments.block is None else arguments.block
+        result = view._execute(code, False, arguments.targets, arguments.block, "%px", wait=False)
         self._last = result
-        if out:
-            self.shell.user_ns[out] = result
-        if verbose:
-            engines = [result.engine_id] if isinstance(result.engine_id, int) else result.engine_id
-            print(("Parallel" if blocking else "Async parallel") + f" execution on engines: {engines}")
-        if local:
+        if arguments.out:
+            self.shell.user_ns[arguments.out] = result
+        if verbose if arguments.verbose is None else arguments.verbose:
+            print(("Parallel" if blocking else "Async parallel") + f" execution on engines: {_named(result.engine_id)}")
+        if arguments.local:
             self.shell.run_cell(code)
         if not blocking:
             return result
-        view.get_blocking(result)
+        self._wait(view, result, arguments)
+        if (error := result.exception()) is not None:
+            raise error.with_traceback(None)
         return None
 
-    def _parse(self, parser: Any, line: str) -> argparse.Namespace:
+    def _wait(self, view: DirectView, result: AsyncResult, arguments: argparse.Namespace) -> None:
+        choice = self.defaults.overridden(arguments)
+        stream = choice.stream and not arguments.local
         try:
-            return parser.parse_argstring(line)  # type: ignore[no-any-return]
-        except ValueError as error:  # a quotation that does not end
-            raise UsageError(f"{parser.prog}: {error}") from None
+            waiting.wait(result, stream, -1 if arguments.local else choice.progress_after)
+        except KeyboardInterrupt:
+            waiting.interrupt(view, result, choice.signal_on_interrupt)
+            raise
+        if not stream:
+            result.display_outputs(arguments.group_outputs or "type")
+        if pages := next((part.pages for part in result._parts if part.pages), None):
+            # What several engines say about a name is the same.
+            for content in pages:
+                page.page(content)
 
     # -- %pxconfig, %pxresult -----------------------------------------------------------------------------------------
 
     def pxconfig(self, line: str) -> None:
-        """%pxconfig [--targets T] [--block | --noblock] [--verbose | --no-verbose]: set the defaults of %px."""
-        arguments = self._parse(options.config_parser("pxconfig" + self.suffix), line)
+        """%pxconfig [options]: set the defaults of %px and %%px (features MG-14).
+
+        Targets and block are those of the view, the others belong to the magics. Options: --targets, --block, --noblock,
+        --verbose, --no-verbose, --stream, --no-stream, --progress-after, --signal-on-interrupt, as in %%px.
+        """
+        arguments = options.parse(options.config_parser("%pxconfig" + self.suffix), line)
         view = self._view("pxconfig")
         if arguments.targets is not None:
-            targets = options.parse_targets(arguments.targets)
+            targets = arguments.targets
             if targets != "all":
                 ids, single = view.client.resolve(targets)
                 targets = ids[0] if single else ids
             view.targets = targets
         if arguments.block is not None:
             view.block = arguments.block
-        if arguments.verbose is not None:
-            self.verbose = arguments.verbose
+        self.defaults = self.defaults.overridden(arguments)
 
     def pxresult(self, line: str) -> Any:
-        """%pxresult [INDEX] [--out NAME]: the latest result of this view, or that of an index into its history."""
-        arguments = self._parse(options.result_parser("pxresult" + self.suffix), line)
+        """%pxresult [INDEX] [options]: the latest result of this view, or that of an index into its history (MG-15).
+
+        -o, --out NAME       bind NAME to the AsyncResult instead of waiting for it
+        --group-outputs G    the order of its output: "type", "engine" (-e) or "order" (-r)
+        """
+        arguments = options.parse(options.result_parser("%pxresult" + self.suffix), line)
         view = self._view("pxresult")
         result = self._result(view, arguments.index)
         if arguments.out:
             self.shell.user_ns[arguments.out] = result
             return None
         result.wait()
-        result.display_outputs()
+        result.display_outputs(arguments.group_outputs or "type")
         value = view.get_blocking(result)
         # The values of a cell have just been displayed.
         return None if result._parts and result._parts[0].method == "execute" else value
@@ -174,4 +251,13 @@ class ParallelMagics:
 
     def autopx_cell(self, line: str, cell: str) -> AsyncResult | None:
         """The magic that %autopx turns cells into."""
-        return self._run(self._view("autopx"), cell)
+        arguments = options.parse(options.cell_parser("%autopx"), "")
+        return self._run(self._view("autopx"), cell, arguments, verbose=self.defaults.verbose is not False)
+
+
+def _named(engines: Any, most: int = 10) -> str:
+    """The ids of engines, of many only the first and the last ones."""
+    ids = [engines] if isinstance(engines, int) else list(engines)
+    if len(ids) <= most:
+        return str(ids)
+    return "[" + ", ".join([*map(str, ids[:4]), "...", *map(str, ids[-4:])]) + "]"

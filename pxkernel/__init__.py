@@ -44,6 +44,7 @@ _PUBLIC = {
     "TimeoutError": "errors",
     "View": "client.viewbase",
     "ViewExecutor": "client.executor",
+    "bind_kernel": "engine.namespace",
     "can": "protocol.standins",
     "can_map": "protocol.standins",
     "collect_exceptions": "errors",
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from .client.view import BroadcastView, DirectView
     from .client.viewbase import View
     from .cluster import Cluster
+    from .engine.namespace import bind_kernel
     from .errors import (
         AbortedTask,
         AlreadyDisplayedError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 import uuid
@@ -184,6 +185,16 @@ class Client(Views, HubQueries, Control, Inspection):
     def connection_file(self, engine: int) -> Path:
         """The connection file of an engine's kernel, for ``jupyter console --existing <file>``."""
         return Path(self._members.engines[self._existing(engine)]["connection_file"])
+
+    def console(self, engine: int) -> None:
+        """Print the command that opens a console on an engine (issue 4): one more front end of its kernel.
+
+        Raises
+        ------
+        IndexError
+            There is no such engine.
+        """
+        print(f"jupyter console --existing {shlex.quote(str(self.connection_file(engine)))}")
 
     # -- work ---------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ and a saved notebook keeps its last state only. Everywhere else it is a line on 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
@@ -15,6 +16,11 @@ from .outputs import get_shell, publish
 
 #: How often the time that a bar shows is renewed when nothing happens, in seconds.
 REFRESH = 0.5
+
+
+def noninteractive() -> bool:
+    """Whether bars and live output are switched off, with PXKERNEL_NONINTERACTIVE=1, to build documents (JUP-11)."""
+    return os.environ.get("PXKERNEL_NONINTERACTIVE", "0") not in ("", "0")
 
 
 class Progress:
@@ -39,12 +45,12 @@ class Progress:
         self._total = total
         self._name = name
         self._unit = unit
-        self._appears = time.monotonic() + after if after >= 0 else float("inf")
+        self._appears = float("inf") if after < 0 or noninteractive() else time.monotonic() + after
         self._bar: Any = None
 
     @property
     def wait(self) -> float:
-        """After how many seconds ``show`` has something to do if nothing happens."""
+        """After how many seconds ``show`` has something to do if nothing happens; infinite: it never has."""
         return REFRESH if self._bar is not None else max(0.0, self._appears - time.monotonic())
 
     def show(self, done: int, failed: int = 0) -> None:

@@ -174,6 +174,14 @@ class Part:
         return dict(self.published)
 
     @property
+    def pages(self) -> list[dict[str, Any]]:
+        """What a cell has shown in a pager, such as ``obj?``: mime bundles."""
+        if self.method != "execute" or not self.frames:
+            return []
+        payloads = json.loads(bytes(raw(self.frames[0]))).get("payload", ())
+        return [payload["data"] for payload in payloads if payload.get("source") == "page"]
+
+    @property
     def execute_result(self) -> dict[str, Any] | None:
         results = [content for msg_type, content, _ in self.outputs if msg_type == "execute_result"]
         return results[-1] if results else None

@@ -36,6 +36,7 @@ from .lifecycle import Lifecycle
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
 from .relay import OUTPUT_TYPES, Relay, cell_record
+from .requests import KernelRequests
 from .roster import Roster
 from .settings import Settings
 from .store import open_store
@@ -86,6 +87,7 @@ class Server:
         Hub(self._core, self._book, self._accept).answer(self._questions)
         self._lifecycle.answer(self._questions)
         Inspector(self._core, self._roster, settings.directory, self._later).answer(self._questions)
+        self._requests = KernelRequests(self._channels, self._questions)
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -321,6 +323,8 @@ class Server:
                 self._cell_replied(message)
             elif message.msg_type == "input_request":
                 self._prompts.cell_asks(message)
+            elif channel == "shell":
+                self._requests.replied(message)
 
     def _cell_replied(self, message: KernelMessage) -> None:
         task = message.parent.get("msg_id", "")
@@ -397,6 +401,7 @@ class Server:
     def _announce_engines(
         self, joined: Sequence[int] = (), left: Sequence[tuple[int, str]] = (), restarting: Sequence[int] = ()
     ) -> None:
+        self._requests.engines_left(engine for engine, _ in left)
         engines = [self._roster.public(engine) for engine in joined]
         changed = m.EnginesChanged(engines, [list(pair) for pair in left], list(restarting), self._roster.prospects())
         for client in list(self._clients):

@@ -8,12 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..protocol import here
 from ..protocol.pack import Travelled
 
 #: What came to this engine along with functions, and is not the user's own.
 travelled = Travelled()
 #: The user's namespace; the extension sets it when it joins a cluster.
 user: dict[str, Any] = {}
+
+
+def bind_kernel(**options: Any) -> None:
+    """Does nothing on an engine: an engine is a kernel with ports of its own (features JUP-02).
+
+    ``rc.console(3)`` and ``rc.connection_file(3)`` say how to attach a front end to it.
+
+    Raises
+    ------
+    RuntimeError
+        This process is no engine.
+    """
+    if here.engine is None:
+        raise RuntimeError("bind_kernel must be called on an engine: rc[:].apply_sync(px.bind_kernel)")
 
 
 def push(values: Mapping[str, Any]) -> None:

@@ -178,6 +178,8 @@ class Shown:
         #: The data of every display, and everything but errors and the result in order as text.
         self.displays = []
         self.texts = []
+        #: The data of updates of displays.
+        self.updates = []
         #: The prompts that were shown, in order.
         self.prompts = []
         self._stream = None
@@ -197,6 +199,8 @@ class Shown:
             self._stream = None
             self.displays.append(content["data"])
             self.texts.append(content["data"].get("text/plain", ""))
+        elif kind == "update_display_data":
+            self.updates.append(content["data"])
         elif kind == "execute_result":
             self.result = content["data"]["text/plain"]
         elif kind == "error":
@@ -204,9 +208,14 @@ class Shown:
             self.error = COLOUR.sub("", "\n".join(content["traceback"]))
 
     @property
+    def lines(self):
+        """The lines of everything, in order."""
+        return "\n".join(self.texts).splitlines()
+
+    @property
     def labelled(self):
         """The lines that start with a label of an engine, sorted; numbers of cells are n."""
-        lines = [line for line in "\n".join(self.texts).splitlines() if LABEL.match(line)]
+        lines = [line for line in self.lines if LABEL.match(line)]
         return sorted(re.sub(r"^Out\[(\d+):\d+\]", r"Out[\1:n]", line) for line in lines)
 
 

@@ -31,7 +31,7 @@ def nb(engines):
     """The kernel with its cluster, as a test expects it: a blocking view of all engines."""
     shown = engines.run(
         "dv = rc[:]; dv.block = True; dv.activate()\n"
-        "get_ipython().find_line_magic('px').__self__.verbose = None\n"
+        "magics = get_ipython().find_line_magic('px').__self__; magics.defaults = type(magics.defaults)()\n"
         "ipp.CompositeError.tb_limit = 5"
     )
     assert not shown.error
@@ -192,6 +192,123 @@ def test_output_arrives_while_the_cell_runs(nb, tmp_path):
     assert shown.stdout.count("second") == 4
 
 
+# ---- how a cell is run (MG-07 to MG-14)
+
+
+def test_options_of_the_line(nb):
+    """MG-02, MG-06: before the code, where the line is no Python as it stands."""
+    assert nb.run("%px -t 1 x = 3; print(x)").texts == ["Parallel execution on engines: [1]\n[stdout:1] 3\n"]
+    assert nb.run("%px -t '0, 2' --no-verbose --out kept -x").labelled == []
+    nb.run("%px x = 3")
+    assert nb.run("%px -x").labelled == each("Out[{}:n]: -3")
+    nb.run("who = 2")
+    assert nb.run("%px -t {who} -b print('{who}')").stdout.endswith("[stdout:2] {who}\n")
+
+
+def grouped(shown):
+    """Engine and kind of what was shown, in order."""
+    return [re.match(r"\[?(Out|stdout|stderr|output)[:\[](\d)", line).groups() for line in shown.lines if "[" in line]
+
+
+@pytest.mark.parametrize(
+    ("option", "order"),
+    [
+        ("--group-outputs type", "stdout0 stdout1 stderr0 stderr1 output0 output1 Out0 Out1"),
+        ("", "stdout0 stdout1 stderr0 stderr1 output0 output1 Out0 Out1"),
+        ("-e", "stdout0 stderr0 output0 Out0 stdout1 stderr1 output1 Out1"),
+        ("-r", "stdout0 stdout1 stderr0 stderr1 output0 output1 Out0 Out1"),
+    ],
+)
+def test_output_at_the_end_is_grouped(nb, option, order):
+    """MG-09, MG-10"""
+    cell = "import sys\nfrom IPython.display import HTML\nsys.stderr.write('e\\n')\ndisplay(HTML('h'))\nprint('o')\n1"
+    shown = nb.run(f"%%px -t 0,1 --no-stream {option}\n{cell}")
+    assert " ".join(kind + engine for kind, engine in grouped(shown)) == order
+    assert len(shown.displays) == 4
+    nb.run(f"%%px -t 0,1 --noblock\n{cell}")
+    shown = nb.run(f"%pxresult {option}")
+    assert " ".join(kind + engine for kind, engine in grouped(shown)) == order
+
+
+def test_output_at_the_end_comes_before_an_error(nb):
+    """MG-10, MG-22"""
+    shown = nb.run("%%px --no-stream\nprint('said')\n1/0")
+    assert shown.labelled == each("[stdout:{}] said")
+    assert shown.ename == "CompositeError"
+    assert shown.error.count("division by zero") == 4
+
+
+def test_no_output_before_the_end_without_stream(nb, tmp_path):
+    """MG-10"""
+    gate = tmp_path / "gate"
+    cell = f"import os, time\nprint('first', flush=True)\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(.01)"
+    nb.run(f"import threading\nthreading.Timer(.5, open, [{str(gate)!r}, 'w']).start()")
+    early = []
+    shown = nb.run(f"%%px --no-stream\n{cell}", seen=lambda shown: early.append((gate.exists(), shown.stdout)))
+    assert shown.stdout.count("first") == 4
+    assert all(printed == "" for there, printed in early if not there)
+
+
+BAR = re.compile(r"^%px: +\d+%\|.*\d/4 ")
+
+
+@pytest.mark.parametrize(("cell", "end"), [("import time; time.sleep(.2)", "4/4 "), ("import time; time.sleep(.2); 1/0", "4 failed]")])
+def test_a_bar_counts_the_engines(nb, cell, end):
+    """MG-11: one display, updated to its end or to a mark of failure; no widgets."""
+    shown = nb.run(f"%%px --progress-after 0\n{cell}")
+    bars = [data["text/plain"] for data in shown.displays + shown.updates if BAR.match(data["text/plain"])]
+    assert len([data for data in shown.displays if BAR.match(data["text/plain"])]) == 1
+    assert "0/4" in bars[0] and "100%" in bars[-1] and end in bars[-1]
+
+
+def test_there_is_no_bar_before_its_time(nb):
+    """MG-11"""
+    for option in ("", "--progress-after 60", "--progress-after -1"):
+        assert nb.run(f"%%px {option}\nimport time; time.sleep(.1)").displays == []
+    nb.run("%pxconfig --progress-after 0")
+    assert len(nb.run("%px import time; time.sleep(.1)").displays) == 1
+
+
+def interrupted(nb, cell):
+    """Run a cell and interrupt it when its engines have begun."""
+    begun = []
+
+    def stop(shown):
+        if not begun and "begun" in shown.stdout:
+            begun.append(True)
+            nb.manager.interrupt_kernel()
+
+    return nb.run(cell, seen=stop)
+
+
+def test_an_interrupt_stops_the_engines(nb):
+    """MG-13, issue 4: and says so."""
+    shown = interrupted(nb, "%%px -t 0\nprint('begun')\nwhile True:\n    pass")
+    assert shown.ename == "KeyboardInterrupt"
+    assert "Received Keyboard Interrupt. Sending signal SIGINT to engines..." in shown.stderr
+    assert nb.value("rc[0].apply_sync(lambda: 1)") == "1"
+
+
+def test_an_interrupt_may_leave_the_engines_alone(nb, tmp_path):
+    """MG-13: --signal-on-interrupt 0"""
+    gate = tmp_path / "gate"
+    cell = f"import os, time\nprint('begun')\nwhile not os.path.exists({str(gate)!r}):\n    time.sleep(.01)\n'went on'"
+    shown = interrupted(nb, f"%%px -t 0 --signal-on-interrupt 0\n{cell}")
+    assert shown.ename == "KeyboardInterrupt"
+    assert "The engines go on" in shown.stderr
+    gate.touch()
+    assert nb.run("%pxresult").labelled == ["Out[0:n]: 'went on'", "[stdout:0] begun"]
+
+
+def test_an_interrupt_may_send_another_signal(nb):
+    """MG-13: by name or number"""
+    nb.run("%%px\nimport signal\ngot = []\nsignal.signal(signal.SIGUSR2, lambda *_: got.append('USR2'))")
+    cell = "import time\nprint('begun')\nwhile not got:\n    time.sleep(.01)\ngot"
+    shown = interrupted(nb, f"%%px -t 0 --signal-on-interrupt SIGUSR2\n{cell}")
+    assert "Sending signal SIGUSR2 to engines..." in shown.stderr
+    assert nb.run("%pxresult").labelled == ["Out[0:n]: ['USR2']", "[stdout:0] begun"]
+
+
 # ---- what is no text
 
 
@@ -346,18 +463,19 @@ def auto(nb):
 
 
 def test_cells_run_on_the_engines(auto):
-    assert auto.run("local = 5").texts == []
+    assert auto.run("local = 5").texts == [ALL]
     assert auto.run("print(local); local + 1").labelled == each("Out[{}:n]: 6") + each("[stdout:{}] 5")
     shown = auto.run("for i in range(3):\n    local += i\n\ntext = '''a\n  %autopx\n'''\nlocal, text")
     assert shown.labelled == each("Out[{}:n]: (8, 'a\\n  %autopx\\n')")
-    assert auto.run("").texts == auto.run("  \n\n").texts == auto.run("# a comment").texts == []
+    assert auto.run("").texts == auto.run("  \n\n").texts == []
+    assert auto.run("# a comment").texts == [ALL]
     assert auto.run(r"'\n {local} $local \x41'").labelled == each("Out[{}:n]: '\\n {{local}} $local A'")
 
 
 def test_magics_inside(auto):
     assert auto.run("!echo shell").labelled == each("[stdout:{}] shell")
     assert len(auto.run("%time 1").labelled) == 8
-    assert auto.run("%%capture kept\nprint('hidden')").texts == []
+    assert auto.run("%%capture kept\nprint('hidden')").texts == [ALL]
     assert auto.run("kept.stdout").labelled == each(r"Out[{}:n]: 'hidden\n'")
     assert auto.run("import asyncio; await asyncio.sleep(.01); 1").labelled == each("Out[{}:n]: 1")
 
@@ -396,7 +514,9 @@ def test_completeness_is_about_what_was_typed(auto):
 def test_automatically_and_without_waiting(nb):
     nb.run("dv.block = False")
     nb.run("%autopx")
-    assert nb.run("max_evals = []").result.startswith("<AsyncResult: %px:")
+    shown = nb.run("max_evals = []")
+    assert shown.result.startswith("<AsyncResult: %px:")
+    assert shown.stdout == "Async parallel execution on engines: [0, 1, 2, 3]\n"
     assert nb.run("%autopx").stdout == "Auto Parallel Disabled\n"
     assert nb.value("dv['max_evals']") == "[[], [], [], []]"
 

@@ -1,37 +1,42 @@
 """The options of the magics."""
 
+import signal
+
 import pytest
 from IPython.core.error import UsageError
 
-from pxkernel.magics.options import cell_parser, config_parser, parse_targets, result_parser
-from pxkernel.magics.parallel import ParallelMagics
+from pxkernel.magics import options
+from pxkernel.magics.options import cell_parser, config_parser, parse_signal, parse_targets, result_parser, split
 
 
 def parse(make_parser, line):
-    """As the magics do."""
-    return ParallelMagics(shell=None)._parse(make_parser("px"), line)
+    return options.parse(make_parser("%px"), line)
 
 
 # ---- what there is
 
 
 def test_no_option_is_set_by_default():
-    arguments = parse(cell_parser, "")
-    assert vars(arguments) == {"targets": None, "block": None, "verbose": None, "out": None, "local": False}
+    arguments = vars(parse(cell_parser, ""))
+    assert arguments.pop("local") is False
+    assert set(arguments) == {
+        "block", "group_outputs", "out", "progress_after", "signal_on_interrupt", "stream", "targets", "verbose"
+    }  # fmt: skip
+    assert set(arguments.values()) == {None}
 
 
 @pytest.mark.parametrize("line", ["--targets 0,1", "-t 0,1", "--targets=0,1", "-t0,1"])
 @pytest.mark.parametrize("parser", [cell_parser, config_parser])
 def test_targets(parser, line):
-    assert parse(parser, line).targets == "0,1"
+    assert parse(parser, line).targets == [0, 1]
 
 
 def test_targets_may_be_negative():
-    assert parse_targets(parse(cell_parser, "--targets -1").targets) == -1
+    assert parse(cell_parser, "--targets -1").targets == -1
 
 
 def test_targets_may_be_quoted():
-    assert parse_targets(parse(cell_parser, "--targets '[0, 1]'").targets) == [0, 1]
+    assert parse(cell_parser, "--targets '[0, 1]'").targets == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -62,24 +67,95 @@ def test_the_index_of_a_result(line, index):
     assert parse(result_parser, line).index == index
 
 
+@pytest.mark.parametrize("line, stream", [("--stream", True), ("--no-stream", False), ("--stream --no-stream", False)])
+@pytest.mark.parametrize("parser", [cell_parser, config_parser])
+def test_stream(parser, line, stream):
+    """MG-10"""
+    assert parse(parser, line).stream is stream
+
+
+@pytest.mark.parametrize("line, after", [("--progress-after 5", 5.0), ("--progress-after=-1", -1.0), ("--progress-after 0", 0.0)])
+@pytest.mark.parametrize("parser", [cell_parser, config_parser])
+def test_progress_after(parser, line, after):
+    """MG-11"""
+    assert parse(parser, line).progress_after == after
+
+
+@pytest.mark.parametrize(
+    "line, grouping",
+    [("--group-outputs engine", "engine"), ("--group-outputs=type", "type"), ("-e", "engine"), ("-r", "order")],
+)
+@pytest.mark.parametrize("parser", [cell_parser, result_parser])
+def test_group_outputs(parser, line, grouping):
+    """MG-09"""
+    assert parse(parser, line).group_outputs == grouping
+
+
+@pytest.mark.parametrize(
+    "text, signum",
+    [("SIGINT", 2), ("sigint", 2), ("int", 2), ("2", 2), ("0", 0), ("SIGTERM", 15), ("9", 9), ("USR1", signal.SIGUSR1)],
+)
+def test_signal_on_interrupt(text, signum):
+    """MG-13: names or numbers; 0: the engines go on."""
+    assert parse_signal(text) == signum == parse(cell_parser, f"--signal-on-interrupt {text}").signal_on_interrupt
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "999", "SIG", "2.0"])
+def test_what_is_no_signal(text):
+    """MG-13"""
+    with pytest.raises(UsageError, match="--signal-on-interrupt takes"):
+        parse_signal(text)
+
+
+# ---- options of the line magic
+
+
+@pytest.mark.parametrize(
+    "line, given, code",
+    [
+        ("x = 1", "", "x = 1"),
+        ("-x", "", "-x"),
+        ("-1 + 2", "", "-1 + 2"),
+        ("--x", "", "--x"),
+        ("", "", ""),
+        ("-t 3 %debug", "-t 3", "%debug"),
+        ("--targets=0,1 x  =  ' -t 2'", "--targets=0,1", "x  =  ' -t 2'"),
+        (" --targets 0 --noblock -o ar f(1)", " --targets 0 --noblock -o ar", "f(1)"),
+        ("-t '0, 1' !ls -l", "-t '0, 1'", "!ls -l"),
+        ("-t 0 -1", "-t 0", "-1"),
+        ("--nonsense x", "--nonsense", "x"),
+        ("-t", "", "-t"),
+        ("-t ::2 -b", "-t ::2 -b", ""),
+    ],
+)
+def test_options_before_the_code_of_a_line(line, given, code):
+    """MG-02: a line that is Python as it stands has no options."""
+    assert split(line) == (given, code)
+
+
 # ---- what there is not
 
 
 @pytest.mark.parametrize(
-    "line", ["--nonsense", "-x", "stray", "--targets", "-t", "--out", "--help", "--block=1", '--out "open', "-o 'open"]
+    "line",
+    [
+        "--nonsense", "-x", "stray", "--targets", "-t", "--out", "--help", "--block=1", '--out "open', "-o 'open",
+        "--group-outputs", "--group-outputs x", "--progress-after", "--progress-after soon", "--stream=1",
+        "--signal-on-interrupt", "--signal-on-interrupt SIGNONSENSE", "--targets x",
+    ],  # fmt: skip
 )
 def test_a_wrong_option_of_px_is_a_usage_error(line):
     with pytest.raises(UsageError):
         parse(cell_parser, line)
 
 
-@pytest.mark.parametrize("line", ["--nonsense", "stray", "--local", "--targets", "--targets 'open"])
+@pytest.mark.parametrize("line", ["--nonsense", "stray", "--local", "-o x", "-e", "--targets", "--targets 'open"])
 def test_a_wrong_option_of_pxconfig_is_a_usage_error(line):
     with pytest.raises(UsageError):
         parse(config_parser, line)
 
 
-@pytest.mark.parametrize("line", ["x", "1.5", "1 2", "--targets 0", "--nonsense", "'open"])
+@pytest.mark.parametrize("line", ["x", "1.5", "1 2", "--targets 0", "--nonsense", "'open", "--stream", "-e -r x"])
 def test_a_wrong_option_of_pxresult_is_a_usage_error(line):
     with pytest.raises(UsageError):
         parse(result_parser, line)

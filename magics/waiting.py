@@ -1,0 +1,54 @@
+"""Waiting for a call of ``%px``: its output, a progress bar, and what an interrupt does to it."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+
+from ..client.asyncresult import AsyncResult
+from ..client.outputs import interactive
+from ..client.progress import Progress
+from ..client.view import DirectView
+
+
+def wait(result: AsyncResult, stream: bool, progress_after: float) -> None:
+    """Wait until every engine has answered and all output has come (features MG-10, MG-11).
+
+    Parameters
+    ----------
+    stream
+        Show output as it comes.
+    progress_after
+        Seconds until a progress bar appears; negative: never.
+    """
+    stream = stream and interactive()
+    bar = Progress(len(result.msg_ids), "%px", after=progress_after)
+    try:
+        while not result.done():
+            bar.show(result.progress, len(result._errors()))
+            result._listen(None if math.isinf(bar.wait) else bar.wait, result.done, show=stream)
+    finally:
+        bar.close(result.progress, len(result._errors()))
+    if stream:
+        result._show_rest()
+    else:
+        result.wait_for_output()
+
+
+def interrupt(view: DirectView, result: AsyncResult, signum: int) -> None:
+    """The user has interrupted the waiting: send ``signum`` to the engines that are not done (features MG-13).
+
+    SIGINT goes to what this call has started and nothing else, and what it has queued is aborted. 0: the engines go on.
+    """
+    if result.done():
+        return
+    if not signum:
+        print("Received Keyboard Interrupt. The engines go on; %pxresult shows what becomes of it.", file=sys.stderr)
+        return
+    print(f"Received Keyboard Interrupt. Sending signal {signal.Signals(signum).name} to engines...", file=sys.stderr)
+    if signum == signal.SIGINT:
+        view.client.interrupt(result)
+    else:
+        engines = [part.engine_id for part in result._parts if not part.done]
+        view.client.send_signal(signum, targets=engines, block=True)
