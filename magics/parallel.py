@@ -180,7 +180,7 @@ class ParallelMagics:
             waiting.interrupt(view, result, choice.signal_on_interrupt)
             raise
         if not stream:
-            result.display_outputs(arguments.group_outputs or "type")
+            waiting.show(result, arguments.group_outputs)
         if pages := next((part.pages for part in result._parts if part.pages), None):
             # What several engines say about a name is the same.
             for content in pages:
@@ -219,7 +219,7 @@ class ParallelMagics:
             self.shell.user_ns[arguments.out] = result
             return None
         result.wait()
-        result.display_outputs(arguments.group_outputs or "type")
+        waiting.show(result, arguments.group_outputs)
         value = view.get_blocking(result)
         # The values of a cell have just been displayed.
         return None if result._parts and result._parts[0].method == "execute" else value

@@ -7,8 +7,10 @@ import signal
 import sys
 
 from ..client.asyncresult import AsyncResult
+from ..client.display import display_outputs
 from ..client.outputs import interactive
 from ..client.progress import Progress
+from ..client.stopping import stop
 from ..client.view import DirectView
 
 
@@ -36,6 +38,13 @@ def wait(result: AsyncResult, stream: bool, progress_after: float) -> None:
         result.wait_for_output()
 
 
+def show(result: AsyncResult, groupby: str | None) -> None:
+    """Show the output of a call that is done, grouped and labelled also if it comes from one engine (MG-09, MG-15)."""
+    result.wait_for_output()
+    display_outputs(result._parts, False, groupby or "type", False)
+    result._live.skip()
+
+
 def interrupt(view: DirectView, result: AsyncResult, signum: int) -> None:
     """The user has interrupted the waiting: send ``signum`` to the engines that are not done (features MG-13).
 
@@ -48,7 +57,7 @@ def interrupt(view: DirectView, result: AsyncResult, signum: int) -> None:
         return
     print(f"Received Keyboard Interrupt. Sending signal {signal.Signals(signum).name} to engines...", file=sys.stderr)
     if signum == signal.SIGINT:
-        view.client.interrupt(result)
+        stop(result)
     else:
         engines = [part.engine_id for part in result._parts if not part.done]
-        view.client.send_signal(signum, targets=engines, block=True)
+        view.client.ask("signal_engines", engines=engines, signum=signum)

@@ -444,6 +444,8 @@ class AsyncResult(About, Arrivals):
         self._check_ready()
         self.wait_for_output()
         display_outputs(self._parts, self._single, groupby, result_only)
+        if not result_only:
+            self._live.skip()
 
     @contextlib.contextmanager
     def stream_output(self) -> Iterator[None]:

@@ -49,6 +49,12 @@ class LiveOutput:
                 if part.execute_result is not None:
                     self._printer.show(part.engine_id, "execute_result", part.execute_result)
 
+    def skip(self) -> None:
+        """What has arrived has been shown in another way."""
+        with self._showing:
+            self._shown = len(self.arrived)
+            self._results_shown = sum(part.done for part in self._parts)
+
     def end_line(self) -> None:
         """Close an unfinished line, because something else is shown."""
         with self._showing:

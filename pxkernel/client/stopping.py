@@ -24,7 +24,7 @@ def stop(result: AsyncResult) -> None:
         return
     with contextlib.suppress(KeyboardInterrupt, EngineError):  # once more, or there is no cluster any more
         result._client.interrupt(result)
-        result._wait_showing(PATIENCE)
+        result._wait_showing(PATIENCE, result.done)
     stuck = sorted({part.engine_id for part in result._parts if not part.done})
     if stuck:
         print(notice(stuck), file=sys.stderr, flush=True)
