@@ -6,8 +6,13 @@ imported: a measurement has a process of its own.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+# The workers import the functions below by name.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 
 #: In the order of the table's columns.
 NAMES = ("ipyparallel", "dask", "ray", "pxkernel")
