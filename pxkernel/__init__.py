@@ -25,11 +25,16 @@ _PUBLIC = {
     "Cluster": "cluster",
     "ClusterError": "errors",
     "CompositeError": "errors",
+    "Dependency": "client.dependency",
+    "DependencyTimeout": "errors",
     "DirectView": "client.view",
     "EngineError": "errors",
     "ExecuteReply": "client.records",
     "IPythonError": "errors",
+    "ImpossibleDependency": "errors",
+    "InvalidDependency": "errors",
     "KernelError": "errors",
+    "LoadBalancedView": "client.balanced",
     "Metadata": "client.records",
     "NoEnginesRegistered": "errors",
     "NotReadyError": "errors",
@@ -41,18 +46,23 @@ _PUBLIC = {
     "RemoteError": "errors",
     "RemoteFunction": "client.remotefunction",
     "TaskAborted": "errors",
+    "TaskTimeout": "errors",
     "TimeoutError": "errors",
+    "UnmetDependency": "errors",
     "View": "client.viewbase",
     "ViewExecutor": "client.executor",
     "bind_kernel": "engine.namespace",
     "can": "protocol.standins",
     "can_map": "protocol.standins",
     "collect_exceptions": "errors",
+    "depend": "engine.dependent",
+    "dependent": "engine.dependent",
     "deserialize_object": "protocol.serialize",
     "interactive": "client.remotefunction",
     "pack_apply_message": "protocol.serialize",
     "parallel": "client.remotefunction",
     "remote": "client.remotefunction",
+    "require": "engine.dependent",
     "serialize_object": "protocol.serialize",
     "uncan": "protocol.standins",
     "uncan_map": "protocol.standins",
@@ -65,7 +75,9 @@ __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
     from .client.asyncresult import AsyncResult
+    from .client.balanced import LoadBalancedView
     from .client.client import Client
+    from .client.dependency import Dependency
     from .client.executor import ViewExecutor
     from .client.hub import AsyncHubResult
     from .client.mapresult import AsyncMapResult
@@ -74,14 +86,18 @@ if TYPE_CHECKING:
     from .client.view import BroadcastView, DirectView
     from .client.viewbase import View
     from .cluster import Cluster
+    from .engine.dependent import depend, dependent, require
     from .engine.namespace import bind_kernel
     from .errors import (
         AbortedTask,
         AlreadyDisplayedError,
         ClusterError,
         CompositeError,
+        DependencyTimeout,
         EngineError,
         IPythonError,
+        ImpossibleDependency,
+        InvalidDependency,
         KernelError,
         NoEnginesRegistered,
         NotReadyError,
@@ -89,7 +105,9 @@ if TYPE_CHECKING:
         PxkernelError,
         RemoteError,
         TaskAborted,
+        TaskTimeout,
         TimeoutError,
+        UnmetDependency,
         collect_exceptions,
         unwrap_exception,
         wrap_exception,

@@ -6,6 +6,11 @@
     ├── NoEnginesRegistered         there is nobody to do the work
     ├── EngineError                 the engine died or left before it answered
     ├── TaskAborted                 the task was taken back before it started
+    ├── TaskTimeout                 the task has waited too long for an engine
+    ├── UnmetDependency             an engine has not what the task needs
+    │   └── ImpossibleDependency    no engine has it, or another task has not ended as it should
+    │       ├── DependencyTimeout   another task has not ended in time; a TaskTimeout as well
+    │       └── InvalidDependency   the other task does not exist
     └── RemoteError                 the user's code raised on an engine
         ├── RemoteError[KeyError]   ... something that this process knows as KeyError: it is both (see remote_error)
         ├── CompositeError          several of all these in one; an ExceptionGroup as well
@@ -39,6 +44,7 @@ __all__ = [
     *("NotReadyError", "IPythonError", "KernelError", "AbortedTask"),
     *("RemoteError", "CompositeError", "AlreadyDisplayedError", "TimeoutError", "collect_exceptions", "composite_error"),
     *("class_names", "remote_error", "wrap_exception", "unwrap_exception"),
+    *("TaskTimeout", "UnmetDependency", "ImpossibleDependency", "DependencyTimeout", "InvalidDependency"),
 ]
 
 # ipyparallel has this name, and means the same class.
@@ -71,6 +77,26 @@ class NoEnginesRegistered(PxkernelError):
 
 class EngineError(PxkernelError):
     """The engine died, or left, before it answered."""
+
+
+class TaskTimeout(PxkernelError):
+    """A balanced task has waited longer than its ``timeout`` says, and has not run (features LB-07)."""
+
+
+class UnmetDependency(PxkernelError):
+    """An engine has not what a task needs: raise it in a task to have another engine tried (features DEP-05)."""
+
+
+class ImpossibleDependency(UnmetDependency):
+    """No engine has what a task needs, or a task that it depends on did not end as it should (features LB-11)."""
+
+
+class DependencyTimeout(ImpossibleDependency, TaskTimeout):
+    """The tasks that a task depends on have not ended within its ``timeout`` (seed 004; features LB-07)."""
+
+
+class InvalidDependency(ImpossibleDependency):
+    """A task depends on something that is no task, or on one that was forgotten (features LB-10)."""
 
 
 class TaskAborted(PxkernelError):

@@ -7,6 +7,8 @@
 - ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
 - ``imports``     sync_imports: import statements that happen on the engines too
 - ``remotefunction`` @remote and @parallel: functions that run on engines when they are called
+- ``balanced``    LoadBalancedView: each call goes to one engine, to that with the least to do
+- ``dependency``  Dependency: the calls that another one waits for
 - ``asyncresult`` AsyncResult: the future of a call on several engines
 - ``arrivals``    the half of it to which the I/O thread delivers
 - ``about``       what is known of it: metadata, output, times (``timing``)

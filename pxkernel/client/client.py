@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ..cluster import Cluster
 
 Targets = int | str | slice | Iterable[int] | None
-#: One payload and the engines that it is for.
-Call = tuple[Sequence[Any], Sequence[int]]
+#: One payload and the engines that it is for; None for a balanced call.
+Call = tuple[Sequence[Any], Sequence[int | None]]
 
 
 class Client(Views, HubQueries, Control, Inspection):
@@ -210,6 +210,7 @@ class Client(Views, HubQueries, Control, Inspection):
         sizes: Sequence[int] | None = None,
         label: str | None = None,
         track: bool = False,
+        terms: dict[str, Any] | None = None,
     ) -> Any:
         """Send calls to engines; the views use it.
 
@@ -227,34 +228,56 @@ class Client(Views, HubQueries, Control, Inspection):
             Items in each call, for maps.
         track
             Whether the result tells when the payloads have been sent.
+        terms
+            What balanced calls ask for: the fields of ``core.Terms`` that are not the default.
         """
         self._check()
+        parts, message = self._prepare(kind, calls, method, code, sizes, label, options or {}, terms)
+        result = make(self, parts)
+        self._send_off(result, parts, message, track)
+        return result
+
+    def _prepare(
+        self,
+        kind: str,
+        calls: Sequence[Call],
+        method: str,
+        code: str,
+        sizes: Sequence[int] | None,
+        label: str | None,
+        options: dict[str, Any],
+        terms: dict[str, Any] | None,
+    ) -> tuple[list[Part], m.Submit]:
+        """The parts of a submission, and its message."""
         now = time.time()
+        options = {**options, "allow_stdin": interactive(), "label": label}
         parts: list[Part] = []
         message_calls: list[list[Any]] = []
         for index, (_, engines) in enumerate(calls):
             targets = []
             for engine in engines:
                 task = f"{self._session}:{next(self._numbers)}"
-                uuid_ = self._members.engines.get(engine, {}).get("uuid", "")
-                part = Part(task, engine, uuid_, method, code, sizes[index] if sizes else 1, now)
+                part = Part(task, engine, self._uuid(engine), method, code, sizes[index] if sizes else 1, now)
                 part.label = label
                 parts.append(part)
                 targets.append([task, engine])
-            message_calls.append([kind, {**(options or {}), "allow_stdin": interactive(), "label": label}, targets])
+            call = [kind, options, targets]
+            message_calls.append(call if terms is None else [*call, terms])
+        return parts, m.Submit(message_calls, tuple(payload for payload, _ in calls))
+
+    def _send_off(self, result: AsyncResult, parts: Sequence[Part], message: m.Submit, track: bool = False) -> None:
+        """Register the parts of a result, and send them."""
         self._submitted = next(self._numbers)
-        result = make(self, parts)
         for part in parts:
             self._pending[part.msg_id] = (result, part)
             self._known[part.msg_id] = result
             self.history.append(part.msg_id)
         if parts:
             tracker = result._tracker = SendTracker() if track else None
-            self._connection.send(m.Submit(message_calls, tuple(payload for payload, _ in calls)), tracker)
+            self._connection.send(message, tracker)
             if self._lost is not None:
-                # It was lost after the check above, and what was registered since has not been told.
+                # It was lost after the check, and what was registered since has not been told.
                 self._fail_pending(self._lost)
-        return result
 
     def namespace(self) -> dict[str, Any]:
         """The user's namespace of this process."""
@@ -423,6 +446,7 @@ class Client(Views, HubQueries, Control, Inspection):
             entry = self._pending.get(task)
             if entry is not None and not entry[1].done:
                 result, part = entry
+                self._place(part, record.get("engine"))
                 if record.get("quiet"):
                     part.settled = True
                 if part.settled:
@@ -430,9 +454,18 @@ class Client(Views, HubQueries, Control, Inspection):
                 result._finish_part(part, record, frames)
 
     def _on_outputs(self, message: m.Outputs) -> None:
-        for (task, msg_type), payload in zip(message.outputs, message.payloads, strict=True):
+        for (task, msg_type, engine), payload in zip(message.outputs, message.payloads, strict=True):
             if (entry := self._pending.get(task)) is not None:
+                self._place(entry[1], engine)
                 entry[0]._add_output(entry[1], msg_type, payload)
+
+    def _place(self, part: Part, engine: int | None) -> None:
+        """A part of a balanced call is heard of from an engine: it runs there, perhaps after it has failed elsewhere."""
+        if engine is not None and part.engine_id != engine:
+            part.engine_id, part.engine_uuid = engine, self._uuid(engine)
+
+    def _uuid(self, engine: int | None) -> str:
+        return "" if engine is None else self._members.engines.get(engine, {}).get("uuid", "")
 
     def _on_settled(self, message: m.Settled) -> None:
         for task, dropped in message.tasks:

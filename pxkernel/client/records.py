@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from ..errors import EngineError, PxkernelError, RemoteError, TaskAborted, remote_error
+from ..errors import (
+    DependencyTimeout,
+    EngineError,
+    ImpossibleDependency,
+    InvalidDependency,
+    PxkernelError,
+    RemoteError,
+    TaskAborted,
+    TaskTimeout,
+    remote_error,
+)
 from ..protocol.pack import unpack
 from ..protocol.wire import raw
 
@@ -21,6 +31,15 @@ METADATA_KEYS = frozenset(
 )
 #: The message type under which an engine's ``publish_data`` travels among its output.
 DATA = "pxkernel_data"
+
+#: The errors of tasks that no engine has reported, by the status of their records.
+_NOT_RUN = {
+    "died": EngineError,
+    "timeout": TaskTimeout,
+    "dependency_timeout": DependencyTimeout,
+    "impossible": ImpossibleDependency,
+    "invalid": InvalidDependency,
+}
 
 
 class Metadata(dict[str, Any]):
@@ -80,12 +99,12 @@ class Part:
     """One call on one engine, from its submission to its last output. The I/O thread writes it, others read."""
 
     __slots__ = (
-        "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "frames",
+        "after", "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "follow", "frames",
         "label", "method", "msg_id", "outputs", "published", "received", "record", "settled", "size", "submitted",
         "unpublished",
     )  # fmt: skip
 
-    def __init__(self, msg_id: str, engine_id: int, engine_uuid: str, method: str, code: str, size: int, now: float):
+    def __init__(self, msg_id: str, engine_id: int | None, engine_uuid: str, method: str, code: str, size: int, now: float):
         self.msg_id = msg_id
         self.engine_id = engine_id
         self.engine_uuid = engine_uuid
@@ -94,6 +113,9 @@ class Part:
         #: Items of a map, 1 for everything else.
         self.size = size
         self.label: str | None = None
+        #: The message ids that a balanced call depends on.
+        self.after: Sequence[str] = ()
+        self.follow: Sequence[str] = ()
         self.submitted = now
         self.received: float | None = None
         self.record: dict[str, Any] = {}
@@ -119,8 +141,8 @@ class Part:
         status = record["status"]
         if status == "error":
             self.error = self._remote_error(record["error"])
-        elif status == "died":
-            self.error = EngineError(record["reason"], engine_info=self.engine_info)
+        elif status in _NOT_RUN:
+            self.error = _NOT_RUN[status](record["reason"], engine_info=self.engine_info)
         elif status != "ok":
             self.error = TaskAborted(f"{self.msg_id}: {record.get('reason', status)}", engine_info=self.engine_info)
         self.failures = {index: self._remote_error(error) for index, error in record.get("failures", ())}
@@ -195,9 +217,9 @@ class Part:
             received=_time(self.received),
             engine_id=self.engine_id,
             engine_uuid=self.engine_uuid,
-            status={"died": "error"}.get(self.record.get("status", ""), self.record.get("status")),
-            follow=[],
-            after=[],
+            status="error" if self.record.get("status") in _NOT_RUN else self.record.get("status"),
+            follow=list(self.follow),
+            after=list(self.after),
             label=self.label,
             execute_input=self.code or None,
             execute_result=self.execute_result,

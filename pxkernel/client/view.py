@@ -323,12 +323,9 @@ class DirectView(View):
             With ``block``: one member for every item that failed.
         """
         name = name_of(f, "map")
-        if not sequences:
-            raise TypeError("must have some sequences to map onto!")
         if chunksize is not None and chunksize < 1:
             raise ValueError(f"chunksize must be at least 1, not {chunksize!r}")
-        columns = [seq if hasattr(seq, "__getitem__") and not isinstance(seq, Mapping) else list(seq) for seq in sequences]
-        length = min(map(len, columns))
+        columns, length = partition.columns(sequences)
         engines, _ = self._resolve(None)
         calls, sizes = [], []
         if chunksize is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .executor import ViewExecutor
+from .balanced import LoadBalancedView
 from .view import BroadcastView, DirectView
 
 if TYPE_CHECKING:
@@ -72,6 +73,26 @@ class Views(ABC):
             There is no such flag.
         """
         return self._view(DirectView, targets, flags)
+
+    def load_balanced_view(self, targets: Targets = None, **flags: Any) -> LoadBalancedView:
+        """A view whose calls go each to one engine, to that with the least to do (features RC-10, LB).
+
+        Parameters
+        ----------
+        targets
+            The engines that they may go to, as they are now; None or "all": any.
+        flags
+            As for ``view.set_flags``.
+
+        Raises
+        ------
+        IndexError, TypeError, NoEnginesRegistered
+            As ``resolve``.
+        KeyError
+            There is no such flag.
+        """
+        found = None if targets is None or targets == "all" else self.resolve(targets)[0]
+        return LoadBalancedView(self, found, block=self.block).set_flags(**flags)
 
     def broadcast_view(self, targets: Targets = "all", is_coalescing: bool = False, **flags: Any) -> BroadcastView:
         """As ``direct_view``, which sends a call to many engines only once anyway (features RC-11, BV-01 to BV-04)."""

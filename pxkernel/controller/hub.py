@@ -62,7 +62,8 @@ class Hub:
             if engine not in self._core.engines:
                 raise IndexError(f"No such engine: {engine}")
             status[str(engine)] = self._of_engine(self._core.engines[engine], verbose, done.get(engine, []))
-        return {**status, "unassigned": [] if verbose else 0}
+        waiting = self._core.balancer.waiting()
+        return {**status, "unassigned": waiting if verbose else len(waiting)}
 
     @staticmethod
     def _of_engine(engine: Engine, verbose: bool, done: list[str]) -> dict[str, Any]:

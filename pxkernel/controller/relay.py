@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.commands import Fail
 from ..core.core import Core
 from ..core.events import Acked, Event
 from ..kernels.channels import KernelMessage
@@ -46,7 +47,7 @@ class Outbox:
     dropped: dict[str, int] = field(default_factory=dict)
 
     def add_output(self, task_id: str, message: KernelMessage) -> None:
-        self.outputs.append([task_id, message.msg_type])
+        self.outputs.append([task_id, message.msg_type, message.engine])
         self.output_payloads.append([message.content, *message.buffers])
 
     def add_dropped(self, task_id: str, amount: int) -> None:
@@ -202,3 +203,21 @@ def cell_record(message: KernelMessage) -> dict[str, Any]:
     elif status != "ok":
         record.update(status="aborted", reason="the kernel did not start it, because a cell of another front end failed")
     return record
+
+
+def outcome_of(record: dict[str, Any]) -> str:
+    """What the core is told of a task that an engine has run; a map with failing items has failed."""
+    if record.get("unmet"):
+        return "unmet"
+    return "ok" if record["status"] == "ok" and not record.get("failures") else "failed"
+
+
+def failure_record(command: Fail, before: dict[str, Any] | None) -> dict[str, Any]:
+    """The record of a task that no engine reports; ``before`` is that of its last try, if there was one."""
+    if command.status == "interrupted":
+        error = {"ename": "KeyboardInterrupt", "evalue": command.reason, "traceback": [], "mro": []}
+        return {"status": "error", "error": error, "engine": command.engine}
+    reason = command.reason
+    if command.status == "impossible" and before and "error" in before:
+        reason += f": {before['error']['ename']}: {before['error']['evalue']}"
+    return {"status": command.status, "reason": reason, "engine": command.engine}

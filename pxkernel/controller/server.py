@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import resource
 import secrets
 import signal
@@ -21,6 +22,7 @@ import zmq
 from ..core import commands as c
 from ..core import events as e
 from ..core.core import Core
+from ..core.policies import policy
 from ..errors import ProtocolError
 from ..kernels.channels import Channels, KernelMessage
 from ..kernels.forkserver import forkserver
@@ -35,11 +37,12 @@ from .launcher import Launcher, Recipe
 from .lifecycle import Lifecycle
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
-from .relay import OUTPUT_TYPES, Relay, cell_record
+from .relay import OUTPUT_TYPES, Relay, cell_record, failure_record, outcome_of
 from .requests import KernelRequests
 from .roster import Roster
 from .settings import Settings
 from .store import open_store
+from .terms import terms_of
 from .watch import Watch
 
 #: How many messages of one socket are taken before the others get their turn.
@@ -63,7 +66,7 @@ class Server:
             settings.owner_pid, settings.profile,
         )  # fmt: skip
         self._cluster.write()
-        self._core = Core()
+        self._core = Core(policy(settings.scheme, random.Random()))
         self._channels = Channels(self._context)
         self._wake_read, self._wake_write = os.pipe()
         recipe = Recipe(
@@ -248,18 +251,26 @@ class Server:
         client = self._client_of(identity)
         if client is None:
             return
-        for (kind, options, targets), payload in zip(message.calls, message.payloads, strict=True):
+        for (kind, options, targets, *terms), payload in zip(message.calls, message.payloads, strict=True):
             # The prefix says whose output it is: a client cannot name the tasks of another.
             own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
             if not own or any(task in self._book for task, _ in own):
                 raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
-            self._accept(client, kind, options, payload, options.pop("label", None), own)
+            asked = terms_of(terms[0]) if terms else None
+            self._accept(client, kind, options, payload, options.pop("label", None), own, asked)
 
     def _accept(
-        self, client: str, kind: str, options: dict[str, Any], payload: Sequence[Any], label: str | None, targets: Any
+        self,
+        client: str,
+        kind: str,
+        options: dict[str, Any],
+        payload: Sequence[Any],
+        label: str | None,
+        targets: Any,
+        terms: e.Terms | None = None,
     ) -> None:
         self._book.submitted(client, kind, options, payload, label, targets)
-        self._handle(e.Submitted(client, kind, size(payload), targets))
+        self._handle(e.Submitted(client, kind, size(payload), targets, terms))
 
     def _abort(self, identity: bytes, message: m.Abort) -> None:
         if (client := self._client_of(identity)) is not None:
@@ -297,9 +308,10 @@ class Server:
         results = []
         for (task, record), frames in zip(message.results, message.payloads, strict=True):
             if task in self._book:
+                record["engine"] = engine
                 self._book.finished(task, engine, record, frames)
                 seconds = record["completed"] - record["started"]
-                results.append((task, size(frames), seconds, not record.get("quiet")))
+                results.append((task, size(frames), seconds, not record.get("quiet"), outcome_of(record)))
         self._handle(e.TasksFinished(engine, results))
 
     def _recalled(self, identity: bytes, message: m.Recalled) -> None:
@@ -329,8 +341,9 @@ class Server:
     def _cell_replied(self, message: KernelMessage) -> None:
         task = message.parent.get("msg_id", "")
         if task in self._book and self._book[task].record is None:
-            self._book.finished(task, message.engine, cell_record(message), [message.content])
-            self._handle(e.CellReplied(message.engine, task, message.size))
+            record = cell_record(message)
+            self._book.finished(task, message.engine, record, [message.content])
+            self._handle(e.CellReplied(message.engine, task, message.size, record["status"] == "ok"))
 
     def _iopub(self, message: KernelMessage) -> None:
         task = message.parent.get("msg_id", "")
@@ -376,10 +389,7 @@ class Server:
         self._handle(e.InterruptSent(engine))
 
     def _fail(self, command: c.Fail) -> None:
-        record: dict[str, Any] = {"status": command.status, "reason": command.reason}
-        if command.status == "interrupted":
-            error = {"ename": "KeyboardInterrupt", "evalue": command.reason, "traceback": [], "mro": []}
-            record = {"status": "error", "error": error}
+        record = failure_record(command, self._book[command.task].record)
         self._book.finished(command.task, command.engine, record, [])
 
     def _deliver(self, command: c.Deliver) -> None:

@@ -54,6 +54,8 @@ class Settings:
     store: str = "memory"
     #: Bytes.
     store_limit: int = STORE_LIMIT
+    #: Which engine gets a balanced task, the name of a policy of the core.
+    scheme: str = "leastload"
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

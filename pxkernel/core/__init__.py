@@ -31,6 +31,7 @@ from .events import (
     CellReplied,
     ClientJoined,
     ClientLeft,
+    Dependency,
     EngineJoined,
     EngineLeft,
     EngineRestarts,
@@ -43,12 +44,13 @@ from .events import (
     Submitted,
     TasksFinished,
     TasksRecalled,
+    Terms,
     Ticked,
 )
 
 __all__ = [
     "Aborted", "Acked", "Acknowledge", "Announce", "CellReplied", "ClientJoined", "ClientLeft", "Command", "Core",
-    "Deliver", "EngineJoined", "EngineLeft", "EngineRestarts", "Event", "Fail", "Fetched", "Forget", "InterruptAsked",
-    "InterruptEngine", "InterruptSent", "InterruptTasks", "KernelIdle", "OutputsSettled", "RecallTasks", "RunCell",
-    "RunTasks", "Settle", "Submitted", "TasksFinished", "TasksRecalled", "Ticked",
+    "Deliver", "Dependency", "EngineJoined", "EngineLeft", "EngineRestarts", "Event", "Fail", "Fetched", "Forget",
+    "InterruptAsked", "InterruptEngine", "InterruptSent", "InterruptTasks", "KernelIdle", "OutputsSettled", "RecallTasks",
+    "RunCell", "RunTasks", "Settle", "Submitted", "TasksFinished", "TasksRecalled", "Terms", "Ticked",
 ]  # fmt: skip

@@ -47,11 +47,13 @@ class InterruptEngine:
 class Fail:
     """Make the result of a task that no engine will report.
 
-    ``status`` is "aborted", "died" (``reason`` says of what) or "interrupted" (a cell whose reply never came).
+    ``status`` is "aborted", "died" (``reason`` says of what), "interrupted" (a cell whose reply never came), or for a
+    balanced task that has not run "timeout", "dependency_timeout", "impossible" or "invalid". ``engine`` is None if it had
+    none.
     """
 
     task: str
-    engine: int
+    engine: int | None
     status: str
     reason: str
 

@@ -4,31 +4,44 @@ Rule 1. What clients submit to one engine runs in the order of submission: one q
 task takes. Rule 2. An engine has either tasks or one cell under way, never both, so one piece of user code runs at a
 time. Rule 3. Work waits here and not in sockets: an engine gets one task, and more only while its tasks are short.
 Rule 4. A client that does not read gets no new results, and no engine works for it meanwhile. Rule 5. Every task that
-was accepted ends in exactly one result, whatever dies. Rule 6. A restart is a border in time: what was submitted before
+was accepted ends in exactly one result, whatever dies, and what cannot be had is not waited for. Rule 6. A restart is a border in time: what was submitted before
 it fails, sent or not, because it may need what the old kernel knew; what is submitted after it runs on the new kernel.
+Rule 7. Balanced work has no engine until it is sent; an engine that has work of its own as well takes them in turn.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from . import commands as c
 from . import events as e
-from .tables import NOWHERE, WINDOW_BYTES, Call, Client, Engine, State, Task
+from .balance import Balancer, Ending
+from .policies import Policy
+from .tables import NOWHERE, Balance, Call, Client, Engine, State, Task
 
 #: After an interrupt a stock kernel may never reply: idle and so many seconds without a reply end a cell.
 REPLY_GRACE = 1.0
 
 
 class Core:
-    """``handle`` takes an event and the time in seconds and returns commands; ``deadline`` says when to call with Ticked."""
+    """``handle`` takes an event and the time in seconds and returns commands; ``deadline`` says when to call with Ticked.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    policy
+        Which of several engines with room gets a balanced task; one of ``policies``.
+    """
+
+    def __init__(self, policy: Policy[Engine]) -> None:
         self.clients: dict[str, Client] = {}
         self.engines: dict[int, Engine] = {}
         self.tasks: dict[str, Task] = {}
         #: Cells that are idle and whose reply has not come.
         self._unreplied: set[str] = set()
+        self.balancer = Balancer(self.clients, self.engines, self.tasks, policy)
+        #: Tasks that have ended, and of which those that depend on them have not been told.
+        self._ended: deque[Task] = deque()
         self._commands: list[c.Command] = []
         self._now = 0.0
         self._handlers: dict[type, Callable[..., None]] = {
@@ -55,11 +68,17 @@ class Core:
         self._now = now
         self._commands = []
         self._handlers[type(event)](event)
+        while self._ended:
+            for task, ending in self.balancer.ended(self._ended.popleft()):
+                self._offer(task, ending)
         return self._commands
 
     def deadline(self) -> float | None:
         """When ``handle(Ticked(), now)`` has something to do, in seconds on the caller's clock; None: never."""
-        return min(((self.tasks[task].idle_since or 0.0) + REPLY_GRACE for task in self._unreplied), default=None)
+        times = [(self.tasks[task].idle_since or 0.0) + REPLY_GRACE for task in self._unreplied]
+        if (deadline := self.balancer.deadline()) is not None:
+            times.append(deadline)
+        return min(times, default=None)
 
     def spend(self, client: str, amount: int) -> bool:
         """Whether ``amount`` bytes of output may go to ``client`` now; if so they are counted."""
@@ -83,6 +102,7 @@ class Core:
         self._unqueue(dropped)
         for task in dropped:
             self._drop(task)
+        self._ended.extend(task for task in dropped if task.state is State.QUEUED)
         self._pump_all()
 
     def _acked(self, event: e.Acked) -> None:
@@ -115,6 +135,7 @@ class Core:
         self._empty(engine, event.reason)
         self.engines[engine.id] = Engine(engine.id, engine.has_tasks, away=True)
         self._commands.append(c.Announce(restarting=(engine.id,)))
+        self._fail_stranded()
 
     def _engine_left(self, event: e.EngineLeft) -> None:
         engine = self.engines.pop(event.engine, None)
@@ -122,15 +143,24 @@ class Core:
             return
         self._empty(engine, event.reason)
         self._commands.append(c.Announce(left=((engine.id, event.reason),)))
+        self._fail_stranded()
 
     def _empty(self, engine: Engine, reason: str) -> None:
         """End everything that an engine had to do."""
+        self.balancer.leave(engine)
         for task_id, client in engine.unsettled:
-            self._commands.append(c.Settle(client, task_id))
+            self._settle(client, task_id)
         for task_id in [*engine.sent, *engine.waiting()]:
-            started = task_id in engine.sent
+            task, started = self.tasks[task_id], task_id in engine.sent
             text = f"engine {engine.id} {reason}"
-            self._fail(self.tasks[task_id], "died", text + ("" if started else " before this task was started"))
+            if started and self._again(task, engine, "failed"):
+                self._put_back(task)
+            else:
+                self._fail(task, "died", text + ("" if started else " before this task was started"))
+
+    def _fail_stranded(self) -> None:
+        for task, ending in self.balancer.stranded():
+            self._fail(task, *ending)
 
     # -- work ---------------------------------------------------------------------------------------------------------
 
@@ -141,6 +171,9 @@ class Core:
             task = Task(task_id, client.id, engine_id, event.kind, event.size, call)
             self.tasks[task_id] = task
             client.tasks[task_id] = None
+            if event.terms is not None:
+                self._submit_balanced(task, event.terms)
+                continue
             engine = self.engines.get(engine_id)
             if engine is None:
                 self._fail(task, "died", f"engine {engine_id} is not part of the cluster (any more)")
@@ -159,19 +192,10 @@ class Core:
             self._done(task, event.size)
 
     def _pump(self, engine: Engine) -> None:
-        """Send what the engine may have now; half a window at a time, so that a message carries many short tasks."""
-        if len(engine.sent) > engine.window // 2:
-            return
+        """Send what the engine may have now."""
         batch: list[str] = []
-        while engine.queue and self._has_room(engine):
-            task = self.tasks[engine.queue[0]]
-            client = self.clients[task.client]
-            if not client.credit.free:
-                engine.park(client.id)
-                continue
-            if engine.sent and (task.kind == "cell" or self.tasks[next(iter(engine.sent))].kind == "cell"):
-                break
-            engine.queue.popleft()
+        before = len(engine.sent)
+        while not engine.paused and (task := self._next(engine, before)) is not None:
             self._send(engine, task)
             if task.kind == "cell":
                 self._commands.append(c.RunCell(engine.id, task.id))
@@ -179,23 +203,49 @@ class Core:
                 batch.append(task.id)
         if batch:
             self._commands.append(c.RunTasks(engine.id, batch))
+        self.balancer.rest(engine, fed=len(engine.sent) > before)
 
-    @staticmethod
-    def _has_room(engine: Engine) -> bool:
-        if engine.away or engine.interrupting:
-            return False
-        return len(engine.sent) < engine.window and engine.sent_bytes < WINDOW_BYTES
+    def _next(self, engine: Engine, before: int) -> Task | None:
+        """Take the next task for an engine, which had ``before`` tasks when its turn began, out of a queue."""
+        own = self._head(engine)
+        if engine.sent and (self._runs_cell(engine) or (own is not None and own.kind == "cell")):
+            return None
+        has_room = engine.has_room(engine.window, before)
+        if own is None or not has_room or (engine.balanced_turn and own.kind != "control"):
+            task = self.balancer.take(engine, before)
+            if task is not None:
+                engine.balanced_turn = False
+                return task
+        if own is None or not has_room:
+            return None
+        engine.balanced_turn = True
+        engine.queue.popleft()
+        return own
+
+    def _head(self, engine: Engine) -> Task | None:
+        """The first task of the queue of an engine; those of clients that do not read are put aside."""
+        while engine.queue:
+            task = self.tasks[engine.queue[0]]
+            if self.clients[task.client].credit.free:
+                return task
+            engine.park(task.client)
+        return None
+
+    def _runs_cell(self, engine: Engine) -> bool:
+        return self.tasks[next(iter(engine.sent))].kind == "cell"
 
     def _send(self, engine: Engine, task: Task) -> None:
         task.state = State.SENT
         task.sent_at = self._now
+        task.engine = engine.id
         engine.sent[task.id] = None
         engine.sent_bytes += task.size
         self._leave(task)
 
     def _pump_all(self) -> None:
+        balanced = len(self.balancer)
         for engine in self.engines.values():
-            if engine.queue:
+            if engine.queue or balanced:
                 self._pump(engine)
 
     def _leave(self, task: Task) -> None:
@@ -211,23 +261,35 @@ class Core:
         engine = self.engines.get(event.engine)
         if engine is None:
             return
-        for task_id, size, seconds, has_output in event.results:
+        for task_id, size, seconds, has_output, outcome in event.results:
             if task_id not in engine.sent:
                 continue
-            engine.measure(seconds)
             task = self.tasks[task_id]
+            task.ok = outcome == "ok"
+            self._measure(engine, task, seconds)
+            again = self._again(task, engine, outcome)
             if has_output:
-                engine.unsettled.append((task_id, task.client))
+                # Of a task that runs again, only the output of the last time is its end.
+                engine.unsettled.append((task_id, None if again else task.client))
                 if task.settled:
                     self._settle_up_to(engine, task_id)
-            self._finish(engine, task, size)
+            if again:
+                self._take_out(engine, task)
+                self._put_back(task)
+            else:
+                self._finish(engine, task, size)
         self._pump(engine)
+
+    def _measure(self, engine: Engine, task: Task, seconds: float) -> None:
+        engine.measure(seconds)
+        if task.balance is not None and (client := self.clients.get(task.client)) is not None:
+            client.measure(task.balance.terms.family, seconds)
 
     def _cell_replied(self, event: e.CellReplied) -> None:
         engine, task = self.engines.get(event.engine), self.tasks.get(event.task)
         if engine is None or task is None or task.id not in engine.sent or task.kind != "cell":
             return
-        task.replied = True
+        task.replied, task.ok = True, event.ok
         task.result_size = event.size
         if task.idle_since is not None:
             self._finish_cell(engine, task)
@@ -248,6 +310,8 @@ class Core:
         self._pump(engine)
 
     def _ticked(self, event: e.Ticked) -> None:
+        for task, ending in self.balancer.expired(self._now):
+            self._fail(task, *ending)
         for task_id in list(self._unreplied):
             task = self.tasks[task_id]
             if self._now < (task.idle_since or 0.0) + REPLY_GRACE:
@@ -267,11 +331,42 @@ class Core:
         del engine.sent[task.id]
         engine.sent_bytes -= task.size
 
+    # -- balanced work ------------------------------------------------------------------------------------------------
+
+    def _submit_balanced(self, task: Task, terms: e.Terms) -> None:
+        deadline = self._now + terms.timeout if terms.timeout > 0 else None
+        task.balance = Balance(terms, terms.retries, deadline)
+        ending = self.balancer.submit(task, task.balance)
+        if ending is not None or not self.balancer.waits(task):
+            self._offer(task, ending)
+
+    def _offer(self, task: Task, ending: Ending | None) -> None:
+        """A balanced task may run now, unless it ends: an engine takes it, or it waits for one."""
+        assert task.balance is not None
+        ending = ending or self.balancer.add(task, task.balance)
+        self._place(task, task.balance, ending)
+
+    def _again(self, task: Task, engine: Engine, outcome: str) -> bool:
+        return task.client in self.clients and self.balancer.again(task, engine, outcome)
+
+    def _put_back(self, task: Task) -> None:
+        """A balanced task that an engine was sent is to go to any engine."""
+        assert task.balance is not None
+        self._place(task, task.balance, self.balancer.put_back(task, task.balance))
+
+    def _place(self, task: Task, balance: Balance, ending: Ending | None) -> None:
+        if ending is not None:
+            self._fail(task, *ending)
+        elif (engine := self.balancer.choose(task, balance)) is not None:
+            self._pump(engine)
+
     # -- results ------------------------------------------------------------------------------------------------------
 
     def _done(self, task: Task, size: int) -> None:
         task.state = State.DONE
         task.result_size = size
+        if task.engine != NOWHERE:
+            self._ended.append(task)
         client = self.clients.get(task.client)
         if client is None:
             self._drop(task)
@@ -294,6 +389,7 @@ class Core:
         """End a task that no engine will report; it is in no queue any more."""
         self._leave(task)
         self._unreplied.discard(task.id)
+        task.ok = False
         self._commands.append(c.Fail(task.id, task.engine, status, reason))
         self._commands.append(c.Settle(task.client, task.id))
         self._done(task, 0)
@@ -309,17 +405,21 @@ class Core:
         engine = self.engines.get(event.engine)
         if engine is None:
             return
-        if event.task in engine.sent:
+        if any(task_id == event.task for task_id, _ in engine.unsettled):
+            self._settle_up_to(engine, event.task)
+        elif event.task in engine.sent:
             # Output and results come by different sockets, and here the result is the slower one.
             self.tasks[event.task].settled = True
-        elif any(task_id == event.task for task_id, _ in engine.unsettled):
-            self._settle_up_to(engine, event.task)
 
     def _settle_up_to(self, engine: Engine, task_id: str) -> None:
         settled = None
         while settled != task_id:
             settled, client = engine.unsettled.popleft()
-            self._commands.append(c.Settle(client, settled))
+            self._settle(client, settled)
+
+    def _settle(self, client: str | None, task_id: str) -> None:
+        if client is not None:
+            self._commands.append(c.Settle(client, task_id))
 
     # -- taking work back ---------------------------------------------------------------------------------------------
 
@@ -331,7 +431,11 @@ class Core:
     def _unqueue(self, tasks: Sequence[Task]) -> None:
         by_engine: dict[int, set[str]] = {}
         for task in tasks:
-            if task.state is State.QUEUED:
+            if task.state is not State.QUEUED:
+                continue
+            if task.balance is not None:
+                self.balancer.remove(task, task.balance)
+            else:
                 by_engine.setdefault(task.engine, set()).add(task.id)
         for engine_id, ids in by_engine.items():
             self.engines[engine_id].remove(ids)

@@ -44,16 +44,47 @@ class EngineRestarts:
 
 
 @dataclass(frozen=True, slots=True)
+class Dependency:
+    """The tasks that another one depends on: all of them or any, and whether it wants their success, failure or either."""
+
+    tasks: Sequence[str]
+    all: bool = True
+    success: bool = True
+    failure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a balanced call asks for (features LB-03 to LB-08).
+
+    ``targets`` are the engines that it may run on (None: any), ``avoid`` one that it may not: the engine that has made the
+    call. ``family`` tells which tasks take about as long as each other. ``after`` says when it may run, ``follow`` where,
+    ``timeout`` is how many seconds it may wait for both and for an engine (0: for ever), and ``retries`` how often it runs
+    again when it has failed.
+    """
+
+    targets: frozenset[int] | None = None
+    avoid: int | None = None
+    family: str = ""
+    after: Dependency | None = None
+    follow: Dependency | None = None
+    timeout: float = 0.0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """One call of a client: ``targets`` = (task, engine) pairs; ``kind`` is "apply", "map", "execute", "cell" or "control".
 
-    What has the kind "control" overtakes what waits.
+    What has the kind "control" overtakes what waits. A balanced call has
+    ``terms``, and None for its engines.
     """
 
     client: str
     kind: str
     size: int
-    targets: Sequence[tuple[str, int]]
+    targets: Sequence[tuple[str, int | None]]
+    terms: Terms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +98,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class TasksFinished:
-    """The extension of ``engine`` reports tasks: (task, bytes of the result, seconds it ran, whether output follows)."""
+    """The extension of ``engine`` reports tasks.
+
+    Each is (task, bytes of the result, seconds it ran, whether output follows, outcome); the outcome is "ok", "failed" or
+    "unmet", which says that the task wants another engine.
+    """
 
     engine: int
-    results: Sequence[tuple[str, int, float, bool]]
+    results: Sequence[tuple[str, int, float, bool, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +116,12 @@ class TasksRecalled:
 
 @dataclass(frozen=True, slots=True)
 class CellReplied:
-    """The ``execute_reply`` of a cell has come; ``size`` is that of its content."""
+    """The ``execute_reply`` of a cell has come; ``size`` is that of its content, ``ok`` whether it succeeded."""
 
     engine: int
     task: str
     size: int
+    ok: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import count
 
 from ..protocol.credit import Credit
+from .events import Terms
 
 #: An engine gets more than one task at a time only while its recent tasks took less than this, in seconds.
 SHORT_TASK = 0.003
@@ -15,6 +17,12 @@ WINDOW_TASKS = 64
 WINDOW_BYTES = 4 * 1024 * 1024
 #: The engine of what needs none.
 NOWHERE = -1
+#: An engine gets so many seconds of balanced tasks at a time: what waits inside one engine cannot go to another.
+BURST = 0.05
+#: A client's functions whose pace is remembered.
+FAMILIES = 1000
+
+_serials = count()
 
 
 class State(Enum):
@@ -27,11 +35,11 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Task:
-    """One call on one engine."""
+    """One call on one engine; a balanced one has no engine before it is sent."""
 
     id: str
     client: str
-    engine: int
+    engine: int | None
     kind: str
     size: int
     #: The submission whose credit is given back when its last task has left the controller.
@@ -51,6 +59,25 @@ class Task:
     replied: bool = False
     #: When the idle status of a cell came, None before.
     idle_since: float | None = None
+    #: It has succeeded.
+    ok: bool = False
+    balance: Balance | None = None
+
+
+@dataclass(slots=True)
+class Balance:
+    """What a balanced task asks for, and what it has met with so far."""
+
+    terms: Terms
+    retries: int
+    #: When it has waited too long.
+    deadline: float | None
+    #: Its place in the order of submission.
+    number: int = 0
+    #: The engines (their serial numbers) where its ``follow`` lets it run; None: anywhere.
+    places: frozenset[int] | None = None
+    #: The engines (their serial numbers) that do not meet its functional dependencies.
+    refused: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -72,6 +99,18 @@ class Client:
     outbox: deque[str] = field(default_factory=deque)
     #: In the order of submission.
     tasks: dict[str, None] = field(default_factory=dict)
+    #: Seconds that its balanced tasks take, by family.
+    paces: dict[str, float] = field(default_factory=dict)
+
+    def measure(self, family: str, seconds: float) -> None:
+        self.paces[family] = average(self.paces.pop(family, None), seconds)
+        if len(self.paces) > FAMILIES:
+            del self.paces[next(iter(self.paces))]
+
+
+def average(before: float | None, seconds: float) -> float:
+    # The newest task counts half: one slow task closes the window at once, a few quick ones open it.
+    return seconds if before is None else (before + seconds) / 2
 
 
 @dataclass(slots=True)
@@ -86,8 +125,8 @@ class Engine:
     #: What was sent and is not done, in the order of sending: all tasks or one cell, never both.
     sent: dict[str, None] = field(default_factory=dict)
     sent_bytes: int = 0
-    #: Finished tasks whose output is still coming, in order: (task, client).
-    unsettled: deque[tuple[str, str]] = field(default_factory=deque)
+    #: Finished tasks whose output is still coming, in order: (task, whom to tell; None if the task runs again).
+    unsettled: deque[tuple[str, str | None]] = field(default_factory=deque)
     #: Moving average of the seconds that a task takes, None before the first.
     pace: float | None = None
     #: How many signals are on their way; nothing is sent before they are out, because they hit whatever runs.
@@ -96,14 +135,35 @@ class Engine:
     away: bool = False
     #: How many tasks it has finished.
     completed: int = 0
+    #: Tells the incarnations of all engines apart.
+    serial: int = field(default_factory=_serials.__next__)
+    #: When it has tasks of its own and there are balanced ones, they take turns.
+    balanced_turn: bool = False
 
     def measure(self, seconds: float) -> None:
-        # The newest task counts half: one slow task closes the window at once, a few quick ones open it.
-        self.pace = seconds if self.pace is None else (self.pace + seconds) / 2
+        self.pace = average(self.pace, seconds)
 
     @property
     def window(self) -> int:
         return WINDOW_TASKS if self.pace is not None and self.pace < SHORT_TASK else 1
+
+    @property
+    def paused(self) -> bool:
+        """Nothing is sent to it for the time being."""
+        return bool(self.away or self.interrupting)
+
+    @property
+    def load(self) -> int:
+        """How many tasks it has, running and waiting, direct and balanced."""
+        return len(self.sent) + len(self.queue)
+
+    def has_room(self, window: int, before: int) -> bool:
+        """Whether one more may be sent, with ``window`` the most at a time.
+
+        ``before`` is how many it had before this turn: it gets half a window at a time, so that a message carries many short
+        tasks.
+        """
+        return before <= window // 2 and len(self.sent) < window and self.sent_bytes < WINDOW_BYTES
 
     def waiting(self) -> list[str]:
         """Every task that has not been sent."""

@@ -16,10 +16,11 @@ from inspect import isawaitable
 from types import TracebackType
 from typing import Any
 
-from ..errors import class_names
+from ..errors import UnmetDependency, class_names
 from ..protocol.pack import detached, missing_name_hint, pack_result, unpack
 from ..protocol.wire import raw
 from . import namespace
+from .dependent import dependent
 from .interrupts import InterruptGate
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -58,8 +59,7 @@ class Runner:
             if value is not None:
                 return self._awaited(task_id, record, value)
         except BaseException as error:
-            record["status"] = "error"
-            record["error"] = self.describe(error)
+            self._failed(record, error)
         self._gate.end()
         record["completed"] = time.time()
         return record, frames
@@ -75,6 +75,12 @@ class Runner:
             record["failures"] = failures
         return None, self._pack(value)
 
+    def _failed(self, record: dict[str, Any], error: BaseException) -> None:
+        record["status"] = "error"
+        record["error"] = self.describe(error)
+        if isinstance(error, UnmetDependency):
+            record["unmet"] = True
+
     def _unpack(self, payload: Sequence[Any]) -> Any:
         return unpack(list(map(raw, payload)), namespace=self._shell.user_ns, travelled=namespace.travelled)
 
@@ -85,6 +91,8 @@ class Runner:
 
     def _apply(self, payload: Sequence[Any]) -> tuple[Any, None]:
         function, args, kwargs = self._unpack(payload)
+        if isinstance(function, dependent):
+            function.check()
         return function(*args, **kwargs), None
 
     def _map(self, payload: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
@@ -92,9 +100,14 @@ class Runner:
         function, columns, _ = self._unpack(payload)
         values: list[Any] = []
         failures: list[list[Any]] = []
+        if isinstance(function, dependent):
+            function.check()
         for index, items in enumerate(zip(*columns, strict=False)):
             try:
                 values.append(function(*items))
+            except UnmetDependency:
+                # All of it goes to another engine.
+                raise
             except Exception as error:
                 values.append(None)
                 failures.append([index, self.describe(error, shown=len(failures) < SHOWN_FAILURES)])
@@ -119,8 +132,7 @@ class Runner:
         except BaseException as error:
             if interrupts and isinstance(error, asyncio.CancelledError):
                 error = KeyboardInterrupt().with_traceback(error.__traceback__)
-            record["status"] = "error"
-            record["error"] = self.describe(error)
+            self._failed(record, error)
         self._gate.end()
         record["completed"] = time.time()
         return record, frames

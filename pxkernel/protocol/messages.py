@@ -65,7 +65,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Work for engines: ``calls[i] = [kind, options, [[task_id, engine_id], ...]]`` uses ``payloads[i]``."""
+    """Work for engines: ``calls[i] = [kind, options, [[task_id, engine_id], ...]]`` uses ``payloads[i]``.
+
+    A balanced call has None for its engines, and a fourth element: the fields of its ``core.Terms`` that are not the default.
+    """
 
     calls: list[list[Any]]
     payloads: tuple[Payload, ...] = ()
@@ -107,7 +110,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """``results[i] = [task_id, record]`` with ``payloads[i]``; the record is that of ``Finished``."""
+    """``results[i] = [task_id, record]`` with ``payloads[i]``.
+
+    The record is that of ``Finished``, and has ``engine``, the id of the engine where it ran (None: nowhere). For a task
+    that no engine reports its ``status`` may also be "aborted", "died", "timeout", "dependency_timeout", "impossible" or
+    "invalid", and ``reason`` says more.
+    """
 
     results: list[list[Any]]
     payloads: tuple[Payload, ...] = ()
@@ -115,7 +123,7 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """``outputs[i] = [task_id, msg_type]``; ``payloads[i]`` is the JSON content of that iopub message."""
+    """``outputs[i] = [task_id, msg_type, engine_id]``; ``payloads[i]`` is the JSON content of that iopub message."""
 
     outputs: list[list[Any]]
     payloads: tuple[Payload, ...] = ()
@@ -167,9 +175,10 @@ class Release:
 class Finished:
     """``results[i] = [task_id, record]`` with ``payloads[i]``.
 
-    The record holds ``status`` ("ok", "error", "aborted", "died"), ``started`` and ``completed`` (seconds since the
+    The record holds ``status`` ("ok" or "error"), ``started`` and ``completed`` (seconds since the
     epoch, engine clock), for errors ``error`` = {ename, evalue, traceback, mro}, for a map ``failures`` = [index, error]
-    pairs, and ``quiet`` = True when the task has made no output, so that no Settled follows.
+    pairs, ``quiet`` = True when the task has made no output, so that no Settled follows, and ``unmet`` = True when it wants
+    another engine.
     """
 
     results: list[list[Any]]

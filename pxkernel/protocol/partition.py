@@ -7,7 +7,7 @@ does: lists, tuples, strings, arrays (by rows). A ``range`` becomes lists, as ev
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -28,6 +28,20 @@ def bounds(length: int, parts: int) -> list[tuple[int, int]]:
     base, extra = divmod(length, parts)
     starts = [i * base + min(i, extra) for i in range(parts + 1)]
     return list(zip(starts, starts[1:], strict=False))
+
+
+def columns(sequences: Sequence[Any]) -> tuple[list[Any], int]:
+    """The arguments of a map as sequences that can be sliced, and the length of the shortest (features MAP-01, MAP-04).
+
+    Raises
+    ------
+    TypeError
+        There is no sequence, or one cannot be iterated over.
+    """
+    if not sequences:
+        raise TypeError("must have some sequences to map onto!")
+    found = [seq if hasattr(seq, "__getitem__") and not isinstance(seq, Mapping) else list(seq) for seq in sequences]
+    return found, min(map(len, found))
 
 
 def split(seq: Any, parts: int, dist: str = "b") -> list[Any]:

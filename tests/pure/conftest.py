@@ -1,5 +1,6 @@
 """A Core that is checked: its invariants after every event, and Rule 5 at the end of every test."""
 
+import random
 from collections import Counter
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pxkernel.core import commands as c
 from pxkernel.core import events as e
 from pxkernel.core.core import Core
+from pxkernel.core.policies import policy
 from pxkernel.core.tables import WINDOW_TASKS, State
 
 
@@ -24,7 +26,9 @@ def check(core):
     for task in core._unreplied:
         record = core.tasks[task]
         assert record.state is State.SENT and record.idle_since is not None and not record.replied
-    assert (core.deadline() is None) == (not core._unreplied)
+    _check_balanced(core)
+    timed = any(task.state is State.QUEUED and task.balance and task.balance.deadline for task in core.tasks.values())
+    assert (core.deadline() is None) == (not core._unreplied and not timed)
 
 
 def _check_places(core):
@@ -35,10 +39,29 @@ def _check_places(core):
         places.update((State.SENT, engine.id, task) for task in engine.sent)
     for client in core.clients.values():
         places.update((State.DONE, client.id, task) for task in client.outbox)
+    places.update((State.QUEUED, None, task) for lane in core.balancer._pool.lanes() for task in lane.tasks)
+    places.update((State.QUEUED, None, task) for task in core.balancer._graph._watches)
     expected = Counter(
         (task.state, task.client if task.state is State.DONE else task.engine, task.id) for task in core.tasks.values()
     )
     assert places == expected
+
+
+def _check_balanced(core):
+    """No task waits for what cannot come, and no engine idles that could run one."""
+    assert not core._ended
+    for lane in core.balancer._pool.lanes():
+        assert lane.tasks and lane.client is core.clients[lane.client.id]
+        admitted = [engine for engine in core.engines.values() if lane.admits(engine)]
+        assert admitted, "a task waits that no engine may run"
+        if lane.client.credit.free:
+            assert all(engine.sent or engine.paused for engine in admitted), "an engine idles that could run a task"
+    for watches in core.balancer._graph._watches.values():
+        assert watches.verdict is None
+        for other in (other for watch in watches.each() for other in watch.pending):
+            assert core.tasks[other].state is not State.DONE, "a task waits for one that has ended"
+    for serial, engine in core.balancer._hungry.items():
+        assert core.engines[engine.id] is engine and engine.serial == serial
 
 
 def _check_engine(core, engine):
@@ -60,7 +83,7 @@ class Checked:
     """A Core with short names for the events; ``handle`` checks what it answers."""
 
     def __init__(self):
-        self.core = Core()
+        self.core = Core(policy("leastload", random.Random(0)))
         self.now = 0.0
         self.accepted = {}
         #: Deliveries of results that were there already.
@@ -83,7 +106,7 @@ class Checked:
             self.accepted[event.read] = event.client
             self.fetched.add(event.read)
         elif isinstance(event, e.TasksFinished):
-            self.quiet.update(task for task, _, _, output in event.results if not output)
+            self.quiet.update(task for task, _, _, output, _ in event.results if not output)
         elif isinstance(event, e.InterruptSent):
             self.interrupts[event.engine] -= 1
         commands = self.core.handle(event, self.now)
@@ -154,14 +177,19 @@ class Checked:
     def fetch(self, client, read, size=10):
         return self.handle(e.Fetched(client, read, size))
 
-    def finish(self, engine, *tasks, size=0, seconds=1.0, output=True):
-        return self.handle(e.TasksFinished(engine, [(task, size, seconds, output) for task in tasks]))
+    def balanced(self, client, *tasks, kind="apply", size=10, **terms):
+        """One balanced call for each of the tasks; the keywords are those of Terms."""
+        asked = e.Terms(**terms)
+        return [x for task in tasks for x in self.handle(e.Submitted(client, kind, size, [(task, None)], asked))]
+
+    def finish(self, engine, *tasks, size=0, seconds=1.0, output=True, outcome="ok"):
+        return self.handle(e.TasksFinished(engine, [(task, size, seconds, output, outcome) for task in tasks]))
 
     def recalled(self, engine, *tasks):
         return self.handle(e.TasksRecalled(engine, tasks))
 
-    def reply(self, engine, task, size=0):
-        return self.handle(e.CellReplied(engine, task, size))
+    def reply(self, engine, task, size=0, ok=True):
+        return self.handle(e.CellReplied(engine, task, size, ok))
 
     def idle(self, engine, task):
         return self.handle(e.KernelIdle(engine, task))

@@ -5,7 +5,7 @@ invariants after every event; here are the engines, and the order in which they 
 """
 
 import random
-from collections import deque
+from collections import Counter, deque
 
 import pytest
 
@@ -15,6 +15,7 @@ from pxkernel.core import (
     CellReplied,
     ClientJoined,
     ClientLeft,
+    Dependency,
     EngineJoined,
     EngineLeft,
     EngineRestarts,
@@ -31,6 +32,7 @@ from pxkernel.core import (
     Submitted,
     TasksFinished,
     TasksRecalled,
+    Terms,
     Ticked,
 )
 
@@ -40,8 +42,9 @@ STEPS = 1000
 class Engine:
     """One engine: what it has been sent, and what it has said and nobody has heard."""
 
-    def __init__(self, number, rng, extension=True):
+    def __init__(self, number, rng, unmet, extension=True):
         self.number = number
+        self.unmet = unmet
         self.rng = rng
         self.extension = extension
         self.channel = deque()  # commands over the task channel and the shell, in order
@@ -83,7 +86,9 @@ class Engine:
             self.says["iopub"].append(KernelIdle(self.number, task))
         else:
             output = self.rng.random() < 0.5
-            self.says["tasks"].append(TasksFinished(self.number, [(task, size, self.pace, output)]))
+            outcome = self.rng.choices(["ok", "failed", "unmet"], [8, 2, 1])[0]
+            self.unmet[task] += outcome == "unmet"
+            self.says["tasks"].append(TasksFinished(self.number, [(task, size, self.pace, output, outcome)]))
             if output:
                 self.says["iopub"].append(OutputsSettled(self.number, task))
 
@@ -99,6 +104,9 @@ class Play:
         #: (client, engine) → its tasks in the order of submission.
         self.order = {}
         self.started = {}
+        #: What balanced tasks have asked for, and how often an engine has refused them.
+        self.terms = {}
+        self.unmet = Counter()
         for _ in range(3):
             self.join_engine()
             self.join_client()
@@ -117,7 +125,7 @@ class Play:
     def join_engine(self):
         number = self.next_engine
         self.next_engine += 1
-        self.engines[number] = Engine(number, self.rng, extension=self.rng.random() < 0.7)
+        self.engines[number] = Engine(number, self.rng, self.unmet, extension=self.rng.random() < 0.7)
         self.handle(EngineJoined(number, self.engines[number].extension))
 
     def join_client(self):
@@ -136,6 +144,33 @@ class Play:
             targets.append((f"{client}:{self.count}", engine))
             self.order.setdefault((client, engine), []).append(f"{client}:{self.count}")
         self.handle(Submitted(client, kind, self.rng.choice([1, 100, 2**21]), targets))
+
+    def submit_balanced(self):
+        if len(self.checked.core.tasks) > 150:
+            return
+        client = self.rng.choice(self.clients)
+        terms = Terms(
+            targets=frozenset(self.rng.sample(sorted(self.engines), 2)) if self.rng.random() < 0.3 else None,
+            avoid=self.rng.choice([None, None, *self.engines]),
+            family=self.rng.choice("fg"),
+            after=self.dependency(),
+            follow=self.dependency(),
+            timeout=self.rng.choice([0, 0, 0, 0.5]),
+            retries=self.rng.choice([0, 0, 1, 3]),
+        )
+        for _ in range(self.rng.choice([1, 1, 20])):
+            self.count += 1
+            task = f"{client}:{self.count}"
+            self.terms[task] = terms
+            self.handle(Submitted(client, "apply", self.rng.choice([1, 100, 2**21]), [(task, None)], terms))
+
+    def dependency(self):
+        if self.rng.random() < 0.8:
+            return None
+        known = sorted(self.checked.accepted)[-30:]
+        ids = self.rng.sample(known, min(len(known), self.rng.randint(0, 3)))
+        success = self.rng.random() < 0.7
+        return Dependency(ids, self.rng.random() < 0.5, success, not success or self.rng.random() < 0.5)
 
     def work(self):
         for _ in range(self.rng.choice([1, 5, 30])):
@@ -190,7 +225,7 @@ class Play:
         old = self.engines[number]
         self.checked.interrupts.pop(number, None)
         self.handle(EngineRestarts(number, "was restarted"))
-        self.engines[number] = Engine(number, self.rng, old.extension)
+        self.engines[number] = Engine(number, self.rng, self.unmet, old.extension)
         self.engines[number].started, self.engines[number].told = old.started, old.told
         if self.rng.random() < 0.5:
             self.submit()
@@ -203,8 +238,9 @@ class Play:
 
     def step(self):
         weights = {
-            self.submit: 30, self.fetch: 3, self.work: 40, self.hear: 30, self.read: 10, self.take_back: 3,
-            self.interrupt_head: 3, self.tick: 10, self.lose_engine: 0.3, self.restart_engine: 0.3, self.lose_client: 0.3,
+            self.submit: 20, self.submit_balanced: 10, self.fetch: 3, self.work: 40, self.hear: 30, self.read: 10,
+            self.take_back: 3, self.interrupt_head: 3, self.tick: 10, self.lose_engine: 0.3, self.restart_engine: 0.3,
+            self.lose_client: 0.3,
         }  # fmt: skip
         self.rng.choices(list(weights), list(weights.values()))[0]()
 
@@ -232,5 +268,10 @@ def test_every_task_ends_once_and_in_order(empty, seed):
         place = {task: index for index, task in enumerate(order)}
         started = [place[task] for task in play.started[engine] if task in place]
         assert started == sorted(set(started)), f"{client} on engine {engine}"
+    times = Counter(task for tasks in play.started.values() for task in tasks)
+    for task, count in times.items():
+        retries = play.terms[task].retries if task in play.terms else 0
+        assert count <= 1 + retries + play.unmet[task], f"{task} ran again"
+    assert sum(task in play.terms for task in times) > 100
     assert sum(map(len, play.started.values())) > 100
     assert all(not engine.told for engine in play.engines.values() if not engine.extension)

@@ -34,7 +34,7 @@ def test_nothing_has_happened(outbox):
 def test_output_keeps_its_order(outbox):
     outbox.add_output("t", message("stream", b"1"))
     outbox.add_output("u", message("display_data", b"2", b"png"))
-    assert outbox.take() == [Outputs([["t", "stream"], ["u", "display_data"]], ([b"1"], [b"2", b"png"]))]
+    assert outbox.take() == [Outputs([["t", "stream", 0], ["u", "display_data", 0]], ([b"1"], [b"2", b"png"]))]
 
 
 def test_results_go_together(outbox):

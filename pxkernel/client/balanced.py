@@ -1,0 +1,221 @@
+"""LoadBalancedView: each call goes to the engine that has least to do (seed 004; features LB)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..protocol import here, partition
+from ..protocol.pack import pack_call
+from .asyncresult import AsyncResult
+from .dependency import Dependency, as_dependency
+from .mapresult import AsyncMapResult
+from .records import Part
+from .viewbase import View, name_of
+
+if TYPE_CHECKING:
+    from .client import Client, Targets
+
+
+class LoadBalancedView(View):
+    """Any engine, or any of some: the controller chooses for each call.
+
+    Attributes
+    ----------
+    targets
+        The engines that calls may go to: an id, a list of ids or a slice. None or "all": any.
+    after
+        Calls that must have succeeded before a call of this view starts: an AsyncResult, a message id, a collection of
+        these, or a Dependency. None: nothing.
+    follow
+        In the same forms, calls to whose engine a call of this view goes.
+    timeout
+        Seconds that a call may wait for what it depends on and for an engine; 0 or None: for ever. How long it runs is
+        not limited.
+    retries
+        How often a call that has failed, or whose engine has died, runs again, on any engine.
+    block, track, label, history
+        As in every View.
+
+    A call can wait for other calls, direct or balanced ones, of any client. What cannot be had any more is not waited
+    for: the call fails with ImpossibleDependency. An engine that makes balanced calls gets none of them itself.
+    """
+
+    _flags: ClassVar[frozenset[str]] = View._flags | {"after", "follow", "timeout", "retries"}
+    balances = True
+
+    def __init__(self, client: Client, targets: Targets = None, *, block: bool = False):
+        super().__init__(client, targets, block=block)
+        self._after: Dependency | None = None
+        self._follow: Dependency | None = None
+        self._timeout = 0.0
+        self._retries = 0
+
+    # -- flags --------------------------------------------------------------------------------------------------------
+
+    @property
+    def after(self) -> Dependency | None:
+        return self._after
+
+    @after.setter
+    def after(self, value: Any) -> None:
+        self._after = as_dependency(value)
+
+    @property
+    def follow(self) -> Dependency | None:
+        return self._follow
+
+    @follow.setter
+    def follow(self, value: Any) -> None:
+        self._follow = as_dependency(value)
+
+    @property
+    def timeout(self) -> float:
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        if not (value is None or isinstance(value, Real)) or isinstance(value, bool):
+            raise TypeError(f"timeout must be a number of seconds or None, not {value!r}")
+        if value is not None and not value >= 0:
+            raise ValueError(f"Invalid timeout: {value}")
+        self._timeout = 0.0 if value is None else float(value)
+
+    @property
+    def retries(self) -> int:
+        return self._retries
+
+    @retries.setter
+    def retries(self, value: int) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"retries must be an int, not {value!r}")
+        if value < 0:
+            raise ValueError(f"Invalid retries: {value}")
+        self._retries = value
+
+    def _terms(self, f: Callable[..., Any], kind: str) -> dict[str, Any]:
+        """The fields of ``core.Terms`` for a call of ``f``.
+
+        Raises
+        ------
+        IndexError, NoEnginesRegistered
+            There is none of the engines.
+        """
+        engines, _ = self.client.resolve(self.targets)
+        family = f"{kind} {getattr(f, '__module__', '')}.{getattr(f, '__qualname__', type(f).__qualname__)}"
+        terms: dict[str, Any] = {"family": family}
+        if self.targets is not None and self.targets != "all":
+            terms["targets"] = engines
+        if here.engine is not None and here.engine[0] == self.client.directory:
+            # It may be about to wait for the result, and would wait for itself.
+            terms["avoid"] = here.engine[1]
+        for name, rule in (("after", self._after), ("follow", self._follow)):
+            if rule:
+                terms[name] = [sorted(rule), rule.all, rule.success, rule.failure]
+        if self._timeout:
+            terms["timeout"] = self._timeout
+        if self._retries:
+            terms["retries"] = self._retries
+        return terms
+
+    def _noted(self, parts: list[Part]) -> list[Part]:
+        """The parts of a call, with what their metadata say of the dependencies (features LB-17)."""
+        if self._after or self._follow:
+            for part in parts:
+                part.after, part.follow = sorted(self._after or ()), sorted(self._follow or ())
+        return parts
+
+    # -- calling functions --------------------------------------------------------------------------------------------
+
+    def _apply(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], block: bool | None) -> Any:
+        name = name_of(f, "apply")
+        payload = pack_call(f, tuple(args), dict(kwargs))
+
+        def make(client: Client, parts: list[Part]) -> AsyncResult:
+            return AsyncResult(client, self._noted(parts), name, single=True)
+
+        return self._submit("apply", [(payload, [None])], make, block, terms=self._terms(f, "apply"))
+
+    # -- mapping ------------------------------------------------------------------------------------------------------
+
+    def map(
+        self,
+        f: Callable[..., Any],
+        /,
+        *sequences: Any,
+        block: bool | None = None,
+        chunksize: int | str = "auto",
+        ordered: bool = True,
+        return_exceptions: bool = False,
+    ) -> Any:
+        """``list(map(f, *sequences))``, in chunks that go to one engine each (features MAP-02).
+
+        An item that fails costs its own result only. Sequences of unequal length are cut to the shortest.
+
+        Parameters
+        ----------
+        chunksize
+            Items for one task.
+        ordered
+            Whether iterating over the result keeps the order of the input; if not, it gives what is there first. The list
+            of all results is always in order.
+        return_exceptions
+            Put exceptions in the place of the results that failed.
+
+        Returns
+        -------
+        An AsyncMapResult, or with ``block`` the list of results in the order of the input.
+
+        Raises
+        ------
+        TypeError
+            There is no sequence, or ``f`` cannot be called.
+        ValueError
+            ``chunksize`` is neither "auto" nor a positive int.
+        CompositeError
+            With ``block``: one member for every item that failed.
+        """
+        name = name_of(f, "map")
+        columns, length = partition.columns(sequences)
+        terms = self._terms(f, "map")
+        if chunksize == "auto":
+            chunksize = max(1, length // (32 * len(self)))
+        if not isinstance(chunksize, int) or isinstance(chunksize, bool) or chunksize < 1:
+            raise ValueError(f"chunksize must be 'auto' or a positive int, not {chunksize!r}")
+        bounds = [(start, min(start + chunksize, length)) for start in range(0, length, chunksize)]
+        calls = [(pack_call(f, tuple(column[start:stop] for column in columns)), [None]) for start, stop in bounds]
+        sizes = [stop - start for start, stop in bounds]
+
+        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
+            return AsyncMapResult(client, self._noted(parts), name, None, return_exceptions, ordered)
+
+        return self._submit("map", calls, make, block, sizes=sizes, terms=terms)
+
+    def apply_to_parts(
+        self,
+        f: Callable[..., Any],
+        sequences: Sequence[Any],
+        *,
+        chunksize: int | None = None,
+        return_exceptions: bool = False,
+        **_direct: Any,
+    ) -> Any:
+        """``f`` once for each ``chunksize`` elements of the sequences; ``ParallelFunction`` calls it (features RF-07).
+
+        Returns
+        -------
+        An AsyncMapResult, or with ``block`` the joined results.
+        """
+        name = name_of(f, "parallel")
+        size = 1 if chunksize is None else chunksize
+        starts = range(0, len(sequences[0]), size)
+        columns = [list(seq) if isinstance(seq, range) else seq for seq in sequences]
+        calls = [(pack_call(f, tuple(column[start : start + size] for column in columns)), [None]) for start in starts]
+
+        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
+            return AsyncMapResult(
+                client, self._noted(parts), name, join=partition.join_results, return_exceptions=return_exceptions
+            )
+
+        return self._submit("apply", calls, make, None, terms=self._terms(f, "parallel"))

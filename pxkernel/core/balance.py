@@ -1,0 +1,218 @@
+"""Balanced tasks: when each may run, and which engine gets it (features LB).
+
+::
+
+    submitted ──▶ waits for others ──▶ in the pool ──▶ sent to an engine ──▶ done
+                  (dependencies)       (no engine yet)    │
+                                          ▲               │ refused, failed with retries left, recalled
+                                          └───────────────┘
+
+Rule 1. Whatever becomes of engines and tasks, nothing waits for what cannot come: a task whose dependencies cannot be met
+any more, or for which there is no engine, ends. Rule 2. An engine is as busy as all of its work, direct or balanced.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import NamedTuple
+
+from .dependencies import Graph, Outcome, Watches
+from .policies import Policy
+from .pool import Lane, Pool
+from .tables import BURST, WINDOW_TASKS, Balance, Client, Engine, State, Task
+
+
+class Ending(NamedTuple):
+    """Why a task ends without having run: the fields of a Fail."""
+
+    status: str
+    reason: str
+
+
+IMPOSSIBLE = Ending("impossible", "a task that it depends on has not ended as it should, or not where it should")
+REFUSED = Ending("impossible", "no engine meets its dependencies")
+PLACE_LEFT = Ending("impossible", "the engine that it should follow a task to is gone")
+NO_ENGINE = Ending("died", "no engine is left that it may run on")
+
+
+class Balancer:
+    """The balanced tasks that have no engine; what it returns the core does.
+
+    Parameters
+    ----------
+    clients, engines, tasks
+        The tables of the core.
+    policy
+        Chooses among several engines that have room.
+    """
+
+    def __init__(
+        self, clients: Mapping[str, Client], engines: Mapping[int, Engine], tasks: Mapping[str, Task], policy: Policy[Engine]
+    ):
+        self._engines = engines
+        self._tasks = tasks
+        self._policy = policy
+        self._graph = Graph()
+        self._pool = Pool(clients, engines)
+        #: Engines that may have room, by serial number, the one that has waited longest first.
+        self._hungry: OrderedDict[int, Engine] = OrderedDict()
+        #: (when, task); a task may be gone, or have an engine.
+        self._deadlines: list[tuple[float, str]] = []
+        self._numbers = count()
+
+    def __len__(self) -> int:
+        """How many tasks wait for an engine or for other tasks."""
+        return len(self._pool) + len(self._graph)
+
+    def waiting(self) -> list[str]:
+        """The tasks that have no engine, whether they wait for one or for other tasks."""
+        return [*self._graph, *(task for lane in self._pool.lanes() for task in lane.tasks)]
+
+    # -- tasks that come ----------------------------------------------------------------------------------------------
+
+    def submit(self, task: Task, balance: Balance) -> Ending | None:
+        """Accept a task; why it ends at once, if it does. It waits for others, or is to be added."""
+        terms = balance.terms
+        balance.number = next(self._numbers)
+        self._expect(task.id, balance)
+        if terms.after is None and terms.follow is None:
+            return None
+        for other in self._graph.unended(terms.after, terms.follow):
+            if other == task.id or other not in self._tasks or self._tasks[other].state is State.DONE:
+                return Ending("invalid", f"it depends on {other}, which is no task or one that was forgotten")
+        return self._decide(balance, self._graph.watch(task.id, terms.after, terms.follow))
+
+    @staticmethod
+    def _decide(balance: Balance, watches: Watches) -> Ending | None:
+        if watches.verdict is False:
+            return IMPOSSIBLE
+        balance.places = watches.places
+        return None
+
+    def waits(self, task: Task) -> bool:
+        """Whether a task waits for other tasks."""
+        return task.id in self._graph
+
+    def ended(self, task: Task) -> list[tuple[Task, Ending | None]]:
+        """Any task has ended: those that waited for it and do not wait any more, with why they end if they do."""
+        engine = None if task.engine is None else self._engines.get(task.engine)
+        decided = self._graph.ended(task.id, Outcome(task.ok, engine.serial if engine else None))
+        found = []
+        for task_id, watches in decided:
+            dependent = self._tasks[task_id]
+            assert dependent.balance is not None
+            found.append((dependent, self._decide(dependent.balance, watches)))
+        return found
+
+    def add(self, task: Task, balance: Balance, front: bool = False) -> Ending | None:
+        """A task may run now; why it cannot."""
+        lane = self._pool.add(task, balance, front)
+        if len(lane.tasks) == 1 and self._pool.is_stranded(lane):
+            self._pool.remove(task, balance)
+            return self._stranded(balance)
+        return None
+
+    def again(self, task: Task, engine: Engine, outcome: str) -> bool:
+        """A task has ended on an engine: whether it is to be put back, because it wants another one or another try."""
+        balance = task.balance
+        if balance is None or outcome == "ok" or task.aborted:
+            return False
+        if outcome == "unmet":
+            balance.refused |= {engine.serial}
+            return True
+        balance.retries -= 1
+        return balance.retries >= 0
+
+    def put_back(self, task: Task, balance: Balance) -> Ending | None:
+        """A task that was sent has no engine any more; why it ends, if it does."""
+        task.state, task.engine, task.settled = State.QUEUED, None, False
+        self._expect(task.id, balance)
+        return self.add(task, balance, front=True)
+
+    def remove(self, task: Task, balance: Balance) -> None:
+        """A task that has no engine is taken back."""
+        if task.id in self._graph:
+            self._graph.forget(task.id)
+        else:
+            self._pool.remove(task, balance)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def _expect(self, task: str, balance: Balance) -> None:
+        if balance.deadline is not None:
+            heapq.heappush(self._deadlines, (balance.deadline, task))
+
+    def deadline(self) -> float | None:
+        """When the next task has waited too long."""
+        while self._deadlines and self._is_over(self._deadlines[0][1]):
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def _is_over(self, task_id: str) -> bool:
+        task = self._tasks.get(task_id)
+        return task is None or task.state is not State.QUEUED
+
+    def expired(self, now: float) -> Iterator[tuple[Task, Ending]]:
+        """The tasks that have waited too long; they are removed."""
+        while (deadline := self.deadline()) is not None and deadline <= now:
+            task = self._tasks[heapq.heappop(self._deadlines)[1]]
+            assert task.balance is not None
+            seconds = f"within {task.balance.terms.timeout:g} seconds"
+            if task.id in self._graph:
+                ending = Ending("dependency_timeout", f"its dependencies were not met {seconds}")
+            else:
+                ending = Ending("timeout", f"no engine had time for it {seconds}")
+            self.remove(task, task.balance)
+            yield task, ending
+
+    # -- engines ------------------------------------------------------------------------------------------------------
+
+    def choose(self, task: Task, balance: Balance) -> Engine | None:
+        """The engine for a task that was just added, if one has room for it."""
+        lane = self._pool.lane(task, balance)
+        if len(lane.tasks) > 1 or not lane.client.credit.free:
+            # Who is before it has not found an engine either.
+            return None
+        return self._policy(self._with_room(lane))
+
+    def _with_room(self, lane: Lane) -> Iterator[Engine]:
+        for engine in self._hungry.values():
+            if not engine.paused and self._pool.has_room(lane, engine, len(engine.sent)):
+                yield engine
+
+    def take(self, engine: Engine, before: int) -> Task | None:
+        """The next task for an engine that has room; it is out of the pool."""
+        task_id = self._pool.take(engine, before)
+        return None if task_id is None else self._tasks[task_id]
+
+    def rest(self, engine: Engine, fed: bool) -> None:
+        """The turn of an engine is over: it may have room, or not; ``fed`` says whether it got something."""
+        most = 1 if engine.pace is None else max(1, min(WINDOW_TASKS, int(BURST / max(engine.pace, 1e-9))))
+        if engine.paused or engine.queue or not engine.has_tasks or len(engine.sent) >= most:
+            self._hungry.pop(engine.serial, None)
+        elif engine.serial not in self._hungry or fed:
+            self._hungry[engine.serial] = engine
+            self._hungry.move_to_end(engine.serial)
+
+    def leave(self, engine: Engine) -> None:
+        """An engine, or its kernel, is gone."""
+        self._hungry.pop(engine.serial, None)
+
+    def stranded(self) -> Sequence[tuple[Task, Ending]]:
+        """The tasks for which there is no engine any more; they are removed."""
+        ids = [task for lane in self._pool.lanes() if self._pool.is_stranded(lane) for task in lane.tasks]
+        found = []
+        for task in map(self._tasks.__getitem__, ids):
+            assert task.balance is not None
+            self._pool.remove(task, task.balance)
+            found.append((task, self._stranded(task.balance)))
+        return found
+
+    @staticmethod
+    def _stranded(balance: Balance) -> Ending:
+        if balance.refused:
+            return REFUSED
+        return NO_ENGINE if balance.places is None else PLACE_LEFT
