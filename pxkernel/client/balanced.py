@@ -192,7 +192,7 @@ class LoadBalancedView(View):
 
         return self._submit("map", calls, make, block, sizes=sizes, terms=terms)
 
-    def apply_to_parts(
+    def _apply_to_parts(
         self,
         f: Callable[..., Any],
         sequences: Sequence[Any],

@@ -188,7 +188,7 @@ class ParallelFunction(RemoteFunction):
         if len(set(lengths)) > 1:
             raise ValueError(f"all sequences must have equal length, but have {lengths}")
         options = {"dist": self.dist, "chunksize": self.chunksize, "ordered": self.ordered}
-        return self._flagged().apply_to_parts(self.func, columns, return_exceptions=self.return_exceptions, **options)
+        return self._flagged()._apply_to_parts(self.func, columns, return_exceptions=self.return_exceptions, **options)
 
     def map(self, /, *sequences: Any) -> list[Any] | AsyncMapResult:
         """``view.map``: the function once for each element; sequences of unequal length are cut to the shortest.

@@ -342,7 +342,7 @@ class DirectView(View):
 
         return self._submit("map", calls, make, block, sizes=sizes, track=track, label=label)
 
-    def apply_to_parts(
+    def _apply_to_parts(
         self,
         f: Callable[..., Any],
         sequences: Sequence[Any],

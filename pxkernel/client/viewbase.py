@@ -168,7 +168,7 @@ class View(ABC):
     # -- mapping ------------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def apply_to_parts(self, f: Callable[..., Any], sequences: Sequence[Any], **options: Any) -> Any:
+    def _apply_to_parts(self, f: Callable[..., Any], sequences: Sequence[Any], **options: Any) -> Any:
         """Called by ParallelFunction: ``f`` once for each part of the sequences, which are of one length."""
 
     @abstractmethod
