@@ -61,6 +61,7 @@ _PUBLIC = {
     "interactive": "client.remotefunction",
     "pack_apply_message": "protocol.serialize",
     "parallel": "client.remotefunction",
+    "publish_data": "datapub",
     "remote": "client.remotefunction",
     "require": "engine.dependent",
     "serialize_object": "protocol.serialize",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from .client.view import BroadcastView, DirectView
     from .client.viewbase import View
     from .cluster import Cluster
+    from .datapub import publish_data
     from .engine.dependent import depend, dependent, require
     from .engine.namespace import bind_kernel
     from .errors import (
@@ -123,7 +125,7 @@ if TYPE_CHECKING:
 
 
 #: Modules that are attributes without being imported first, as in ipyparallel.
-_MODULES = {"error"}
+_MODULES = {"datapub", "error"}
 
 
 def __getattr__(name: str) -> Any:

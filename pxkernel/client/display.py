@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from ..tracebacks import to_show
 from .outputs import Printer
 from .records import Part
 
@@ -69,7 +70,8 @@ class LiveOutput:
                 in_full = limit is None or len(self.errors_shown) < limit
                 self.errors_shown.add(part.msg_id)
                 render = getattr(part.error, "render_traceback", None)
-                print("\n".join(render()) if in_full and render else str(part.error), file=sys.stderr, flush=True)
+                text = "\n".join(to_show(render())) if in_full and render else str(part.error)
+                print(text, file=sys.stderr, flush=True)
 
 
 def display_outputs(parts: Sequence[Part], single: bool, groupby: str, result_only: bool) -> None:

@@ -18,6 +18,7 @@ from ..errors import (
     TaskTimeout,
     remote_error,
 )
+from ..protocol.messages import DATA
 from ..protocol.pack import unpack
 from ..protocol.wire import raw
 
@@ -29,8 +30,6 @@ METADATA_KEYS = frozenset(
         *("follow", "after", "label", "execute_input", "execute_result", "error", "stdout", "stderr", "outputs", "data"),
     }
 )
-#: The message type under which an engine's ``publish_data`` travels among its output.
-DATA = "pxkernel_data"
 
 #: The errors of tasks that no engine has reported, by the status of their records.
 _NOT_RUN = {

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from ..core.commands import Fail
@@ -17,12 +18,12 @@ from ..core.core import Core
 from ..core.events import Acked, Event
 from ..kernels.channels import KernelMessage
 from ..protocol.credit import LIMIT
-from ..protocol.messages import Ack, Message, Outputs, Results, Settled
+from ..protocol.messages import DATA, Ack, Message, Outputs, Results, Settled
 from .book import Book
 
 #: The iopub messages that are somebody's output.
 OUTPUT_TYPES = frozenset(
-    {"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output"}
+    {"stream", "display_data", "update_display_data", "execute_result", "error", "clear_output", DATA}
 )
 
 
@@ -191,6 +192,9 @@ def cell_record(message: KernelMessage) -> dict[str, Any]:
     content = json.loads(message.content)
     status = content.get("status", "error")
     record: dict[str, Any] = {"status": status, "execution_count": content.get("execution_count")}
+    started, completed = _seconds(message.metadata.get("started")), _seconds(message.header.get("date"))
+    if started is not None and completed is not None:
+        record.update(started=started, completed=completed)
     if status == "error":
         ename = content.get("ename", "Error")
         record["error"] = {
@@ -203,6 +207,14 @@ def cell_record(message: KernelMessage) -> dict[str, Any]:
     elif status != "ok":
         record.update(status="aborted", reason="the kernel did not start it, because a cell of another front end failed")
     return record
+
+
+def _seconds(stamp: Any) -> float | None:
+    """A time of a Jupyter message, in seconds since the epoch; None if it is none."""
+    try:
+        return (stamp if isinstance(stamp, datetime) else datetime.fromisoformat(stamp)).timestamp()
+    except (TypeError, ValueError):
+        return None
 
 
 def outcome_of(record: dict[str, Any]) -> str:

@@ -43,13 +43,18 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class KernelMessage:
-    """What a kernel has sent. ``content`` is JSON, unread; ``size`` counts it and the buffers behind it."""
+    """What a kernel has sent. ``content`` is JSON, unread; ``size`` counts it and the buffers behind it.
+
+    ``header`` and ``metadata`` are those of the Jupyter message.
+    """
 
     engine: int
     msg_type: str
     parent: dict[str, Any]
     content: bytes
     buffers: Sequence[Any]
+    header: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -203,7 +208,15 @@ class Channels:
         if parent.get("msg_id") in peer.greetings:
             yield from self._greeted(peer, message)
             return
-        yield KernelMessage(peer.engine, message["msg_type"], parent, message["content"], message["buffers"])
+        yield KernelMessage(
+            peer.engine,
+            message["msg_type"],
+            parent,
+            message["content"],
+            message["buffers"],
+            message["header"],
+            message["metadata"],
+        )
 
     def _greeted(self, peer: Peer, message: dict[str, Any]) -> Iterator[int]:
         if message["msg_type"] == "kernel_info_reply":

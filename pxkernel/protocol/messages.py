@@ -27,6 +27,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+#: The iopub message type of ``publish_data``: its content is empty, its buffers are a pickle.
+DATA = "pxkernel_data"
+
 #: One payload: the frame that is interpreted (a pickle, source code, JSON), then its out-of-band buffers.
 Payload = Sequence[Any]
 

@@ -20,6 +20,7 @@ LAYERS = {
     "tracebacks": set(),
     "errors": {"tracebacks"},
     "error": {"errors"},
+    "datapub": {"protocol"},
     "protocol": {"errors"},
     "core": {"errors", "protocol"},
     "kernels": {"errors", "protocol"},

@@ -11,8 +11,9 @@ import pytest
 
 from pxkernel.client.asyncresult import AsyncResult
 from pxkernel.client.mapresult import AsyncMapResult
-from pxkernel.client.records import DATA, Part
+from pxkernel.client.records import Part
 from pxkernel.errors import CompositeError, NotReadyError, RemoteError, TaskAborted
+from pxkernel.protocol.messages import DATA
 from pxkernel.protocol.pack import pack_result
 
 ERROR = {"ename": "ValueError", "evalue": "bad", "traceback": ["line 1"], "mro": [["builtins", "ValueError"]]}

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pxkernel.client.records import DATA, ExecuteReply, Metadata, Part
+from pxkernel.client.records import ExecuteReply, Metadata, Part
 from pxkernel.errors import EngineError, RemoteError, TaskAborted
+from pxkernel.protocol.messages import DATA
 from pxkernel.protocol.pack import pack_result as pack
 
 ERROR = {"ename": "ValueError", "evalue": "bad", "traceback": ["line 1", "line 2"], "mro": [["builtins", "ValueError"]]}

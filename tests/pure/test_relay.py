@@ -1,6 +1,7 @@
 """Results and output on their way to one client."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -168,3 +169,24 @@ def test_a_cell_that_the_kernel_aborted():
     """A stock kernel does that to everything that waits when a cell of another front end fails."""
     error = part_of(cell_record(reply(status="aborted", execution_count=3))).error
     assert isinstance(error, TaskAborted)
+
+
+@pytest.mark.parametrize(
+    "started, date",
+    [
+        ("2020-01-01T00:00:01+00:00", datetime(2020, 1, 1, 0, 0, 3, tzinfo=UTC)),
+        ("2020-01-01T00:00:01Z", "2020-01-01T00:00:03Z"),
+    ],
+)
+def test_the_times_of_a_cell(started, date):
+    """AR-26: when the kernel began it and when it replied, seconds since the epoch."""
+    message = KernelMessage(0, "execute_reply", {}, b'{"status": "ok"}', (), {"date": date}, {"started": started})
+    record = cell_record(message)
+    assert record["completed"] - record["started"] == 2.0
+    assert datetime.fromtimestamp(record["started"], UTC).second == 1
+
+
+@pytest.mark.parametrize("metadata", [{}, {"started": None}, {"started": "yesterday"}])
+def test_a_kernel_that_does_not_say_when(metadata):
+    message = KernelMessage(0, "execute_reply", {}, b'{"status": "ok"}', (), {"date": datetime.now(UTC)}, metadata)
+    assert "started" not in cell_record(message)
