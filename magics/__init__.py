@@ -45,6 +45,19 @@ def activate(view: DirectView, suffix: str = "") -> None:
     _magics(shell, suffix).view = view
 
 
+def activate_first(view: DirectView) -> None:
+    """Called for each new Client in IPython: ``%px`` gets ``view`` unless it has a view of an open client (features RC-14).
+
+    A ``%px`` of somebody else stays.
+    """
+    shell = get_shell()
+    magics = _registered.get("")
+    if shell is None or (magics is None and shell.find_line_magic("px") is not None):
+        return
+    if magics is None or magics.view is None or magics.view.client.closed:
+        _magics(shell, "").view = view
+
+
 def _magics(shell: Any, suffix: str) -> ParallelMagics:
     if suffix not in _registered:
         _registered[suffix] = magics = ParallelMagics(shell, suffix)

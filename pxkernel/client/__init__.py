@@ -1,7 +1,9 @@
 """What a user's process does: connect, submit, wait.
 
+- ``locate``      which cluster a Client is meant to connect to
 - ``connection``  one background thread with the one socket
 - ``client``      Client: the engines of a cluster, indexed like a list
+- ``jobs``        calls by their ids, indices and futures, and waiting for them
 - ``viewbase``    View: flags, apply, map and waiting, as all views have them
 - ``views``       how a Client makes views: rc[0], rc[:], direct_view
 - ``view``        DirectView: apply, execute, push, pull, scatter, gather, map

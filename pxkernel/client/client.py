@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from itertools import count
 from pathlib import Path
@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from ..errors import EngineError, NoEnginesRegistered
-from ..protocol import clusterfile
 from ..protocol import messages as m
 from ..protocol.wire import raw
+from . import outputs
 from .asyncresult import AsyncResult
 from .connection import Connection
 from .control import Control
 from .hub import HubQueries
 from .inspection import Inspection
+from .jobs import Jobs
+from .locate import locate
 from .membership import Membership
-from .outputs import get_shell, interactive
 from .questions import Answered, Questions
 from .records import Part
 from .shell import show_remote_errors
@@ -39,7 +40,7 @@ Targets = int | str | slice | Iterable[int] | None
 Call = tuple[Sequence[Any], Sequence[int | None]]
 
 
-class Client(Views, HubQueries, Control, Inspection):
+class Client(Jobs, Views, HubQueries, Control, Inspection):
     """A connection to a cluster (features RC).
 
     ``rc[0]`` is a view of one engine, ``rc[:]``, ``rc[1:3]`` and ``rc[0, 2]`` are views of several.
@@ -47,8 +48,10 @@ class Client(Views, HubQueries, Control, Inspection):
     Parameters
     ----------
     connection_info
-        The cluster: a cluster id or the path of its cluster file. None: what ``PXKERNEL_CLUSTER`` names, the default
-        cluster, or the only running one.
+        The cluster: a cluster id, the path of its cluster file, or what that file says, as a dict. None: what
+        ``PXKERNEL_CLUSTER`` names, the default cluster, or the only running one.
+    profile, cluster_id
+        The cluster by its names. If it is not there yet it is awaited for ``timeout`` seconds.
     timeout
         Seconds that the controller may take to answer.
     cluster
@@ -56,6 +59,8 @@ class Client(Views, HubQueries, Control, Inspection):
 
     Raises
     ------
+    TypeError, ValueError
+        The cluster is named twice, or by the URL of a socket.
     FileNotFoundError
         There is no such cluster.
     ClusterError
@@ -66,18 +71,22 @@ class Client(Views, HubQueries, Control, Inspection):
 
     def __init__(
         self,
-        connection_info: str | os.PathLike[str] | None = None,
+        connection_info: str | os.PathLike[str] | Mapping[str, Any] | None = None,
         *,
+        profile: str | None = None,
+        cluster_id: str | None = None,
         timeout: float = 10.0,
         cluster: Cluster | None = None,
     ):
-        file = clusterfile.find(connection_info)
+        file = locate(connection_info, profile, cluster_id, timeout)
         self.cluster = cluster
         #: Whether views that are made from now on block.
         self.block = False
         #: The ids of all calls, in the order of submission.
         self.history: list[str] = []
         self.directory = file.directory
+        #: The names of the cluster's profile and of the cluster.
+        self.profile, self.cluster_id = file.profile, file.cluster_id
         self._session = uuid.uuid4().hex[:12]
         self._numbers = count()
         #: The tasks that have been submitted have numbers below this one.
@@ -99,8 +108,19 @@ class Client(Views, HubQueries, Control, Inspection):
         }
         self._connection = Connection(file, self._session, self._on_message, self._on_lost)
         self._members.welcome(self._connection.open(timeout))
-        if (shell := get_shell()) is not None:
+        if (shell := outputs.get_shell()) is not None:
             show_remote_errors(shell)
+            self.direct_view(block=True).activate_first()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been closed, or the cluster has ended."""
+        return self._closed or self._lost is not None
+
+    @property
+    def session(self) -> str:
+        """The name of this client in the ids of its calls and in the records of the controller (features RC-26)."""
+        return self._session
 
     def __repr__(self) -> str:
         return f"<Client: {len(self.ids)} engines of {self.directory}>"
@@ -144,6 +164,8 @@ class Client(Views, HubQueries, Control, Inspection):
                 )
             return ids[targets], False
         try:
+            if isinstance(targets, set | frozenset | Mapping | bytes):
+                raise TypeError("their order would be that of the results")
             wanted = list(targets)
         except TypeError:
             raise TypeError(f"targets must be an engine id, a slice, a list of ids or 'all', not {targets!r}") from None
@@ -157,7 +179,15 @@ class Client(Views, HubQueries, Control, Inspection):
         why = f": engine {engine} {left[engine]}" if engine in left else f"; there are {self.ids}"
         raise IndexError(f"No such engine: {engine}{why}")
 
-    def wait_for_engines(self, n: int | None = None, *, timeout: float = 60.0) -> None:
+    def wait_for_engines(
+        self,
+        n: int | None = None,
+        *,
+        timeout: float | None = 60.0,
+        block: bool = True,
+        interactive: bool | None = None,
+        widget: bool | None = None,
+    ) -> Future[None] | None:
         """Wait until ``n`` engines are ready.
 
         Parameters
@@ -166,7 +196,13 @@ class Client(Views, HubQueries, Control, Inspection):
             How many; None: as many as the cluster has been asked for and not been told to stop. An engine that is being
             restarted counts when its new kernel is ready.
         timeout
-            Seconds.
+            Seconds; None or negative: as long as it takes.
+        block
+            False: return a Future at once.
+        interactive
+            Whether a progress bar is shown if it takes longer; None: in IPython.
+        widget
+            Not needed: one display, which is updated, is the bar in every notebook.
 
         Raises
         ------
@@ -175,7 +211,10 @@ class Client(Views, HubQueries, Control, Inspection):
         EngineError
             Engines that were started have died, so that there cannot be ``n``; the text is what they printed.
         """
-        self._members.wait(n, timeout, self._check)
+        if not block:
+            return self._members.wait_in_thread(n, timeout, self._check)
+        self._members.wait(n, timeout, self._check, outputs.interactive() if interactive is None else interactive)
+        return None
 
     def engine_info(self, engine: int) -> dict[str, Any]:
         """What is known of an engine: id, uuid, pid, connection_file, tasks (has the extension), adopted, incarnation
@@ -250,7 +289,7 @@ class Client(Views, HubQueries, Control, Inspection):
     ) -> tuple[list[Part], m.Submit]:
         """The parts of a submission, and its message."""
         now = time.time()
-        options = {**options, "allow_stdin": interactive(), "label": label}
+        options = {**options, "allow_stdin": outputs.interactive(), "label": label}
         parts: list[Part] = []
         message_calls: list[list[Any]] = []
         for index, (_, engines) in enumerate(calls):
@@ -297,71 +336,6 @@ class Client(Views, HubQueries, Control, Inspection):
         """Answer what the code of ``task`` has asked; ``content`` is that of a Jupyter ``input_reply``."""
         self._connection.send(m.InputReply(task, ([content],)))
 
-    @property
-    def outstanding(self) -> set[str]:
-        """The ids of the calls that have no result yet."""
-        # What is only read has another name than its task.
-        return {task for task, (_, part) in list(self._pending.items()) if not part.done and part.msg_id == task}
-
-    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
-        """Wait for calls.
-
-        Parameters
-        ----------
-        jobs
-            An AsyncResult or any Future, a message id, an index into ``history``, or an iterable of these. None: all
-            that are outstanding.
-        timeout
-            Seconds; None or negative: as long as it takes.
-
-        Returns
-        -------
-        bool
-            Whether all are done. Remote errors are not raised.
-
-        Raises
-        ------
-        KeyError, IndexError, TypeError
-            A message id is unknown, an index is out of range, a job is none of the above.
-        """
-        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
-        for job in self._jobs(jobs):
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if isinstance(job, AsyncResult):
-                if not job.wait(left):
-                    return False
-            else:
-                try:
-                    job.exception(left)
-                except TimeoutError:
-                    if not job.done():
-                        return False
-        return True
-
-    def _jobs(self, jobs: Any) -> list[Future[Any]]:
-        if jobs is None:
-            return list({id(result): result for result, part in list(self._pending.values()) if not part.done}.values())
-        if isinstance(jobs, Future | str | int):
-            jobs = [jobs]
-        return [job for job in map(self._job, jobs) if job is not None]
-
-    def _job(self, job: Any) -> Future[Any] | None:
-        if isinstance(job, Future):
-            return job
-        if isinstance(job, int):
-            job = self.history[job]
-        if not isinstance(job, str):
-            raise TypeError(f"expected an AsyncResult, a Future, a message id or an index, got {job!r}")
-        if job in self._known:
-            return self._known[job]
-        session, _, number = job.partition(":")
-        if session == self._session and number.isdigit() and int(number) < self._submitted:
-            return None  # done, and nobody holds its result any more
-        raise KeyError(f"no such message: {job}")
-
-    def _ids_of(self, jobs: Any) -> list[str]:
-        return [msg_id for job in self._jobs(jobs) if isinstance(job, AsyncResult) for msg_id in job.msg_ids]
-
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any:
@@ -398,11 +372,17 @@ class Client(Views, HubQueries, Control, Inspection):
             self._questions.lost(self._lost)
         return answer
 
-    def close(self) -> None:
-        """Disconnect; idempotent. The cluster goes on; of what was submitted, what has not started never will."""
+    def close(self, linger: int | None = None) -> None:
+        """Disconnect; idempotent. The cluster goes on; of what was submitted, what has not started never will.
+
+        Parameters
+        ----------
+        linger
+            Milliseconds that sending what is on its way may take, as in ZeroMQ; None: a second, -1: as long as it takes.
+        """
         if not self._closed:
             self._closed = True
-            self._connection.close()
+            self._connection.close(linger)
             self._on_lost("the client was closed")
 
     def __enter__(self) -> Client:

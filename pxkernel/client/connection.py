@@ -64,6 +64,7 @@ class Connection:
         self._woken = False
         self._pipe_lock = threading.Lock()
         self._closing = False
+        self._linger = 1000
         self._lost = False
         #: Whether the connection has broken and it is not certain yet that the controller has ended.
         self._broken = False
@@ -82,7 +83,6 @@ class Connection:
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
         self._socket.set_hwm(0)
-        self._socket.linger = 1000
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._socket.connect(self._cluster.address)
         send(self._socket, self._codec.encode(Hello("client", self._session, os.getpid(), None, {})))
@@ -128,15 +128,20 @@ class Connection:
         """Whether this is the I/O thread."""
         return threading.current_thread() is self._thread
 
-    def close(self) -> None:
-        """Leave the cluster; idempotent. Submissions that wait for room are given up."""
+    def close(self, linger: int | None = None) -> None:
+        """Leave the cluster; idempotent. Submissions that wait for room are given up.
+
+        ``linger`` is in milliseconds, negative for ever; None means a second.
+        """
         if self._closing or os.getpid() != self._pid:
             return
+        if linger is not None:
+            self._linger = linger
         self.send(Leave("closed"))
         self._closing = True
         self._wake()
         if not self.is_current_thread():
-            self._thread.join(5)
+            self._thread.join(None if self._linger < 0 else 5 + self._linger / 1000)
             with self._pipe_lock:
                 self._close_pipe()
 
@@ -241,7 +246,7 @@ class Connection:
     def _destroy(self) -> None:
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
-        self._socket.close()
+        self._socket.close(self._linger)
         self._context.term()
         for _, tracker in (*self._outgoing, *self._held):
             if tracker is not None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from ..errors import EngineError
 from ..protocol.messages import EnginesChanged, Welcome
+from .progress import Progress
+
+#: Seconds before a progress bar appears.
+BAR_AFTER = 2.0
 
 
 class Membership:
@@ -65,8 +70,15 @@ class Membership:
             self._restarting.clear()
             self._changed.notify_all()
 
-    def wait(self, n: int | None, timeout: float, check: Callable[[], None]) -> None:
+    def wait(self, n: int | None, timeout: float | None, check: Callable[[], None], bar: bool = False) -> None:
         """Wait until ``n`` engines are ready; None: all that the cluster is to have. ``check`` may raise meanwhile.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None or negative: as long as it takes.
+        bar
+            Whether a progress bar is shown.
 
         Raises
         ------
@@ -75,17 +87,41 @@ class Membership:
         EngineError
             Engines have died, so that there cannot be ``n``.
         """
-        deadline = time.monotonic() + timeout
+        deadline = float("inf") if timeout is None or timeout < 0 else time.monotonic() + timeout
         with self._changed:
-            while (ready := self._ready()) < (wanted := self._expected if n is None else n):
-                check()
-                if ready + self._coming < wanted <= self._expected:
-                    reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self.left.items()))
-                    raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError(f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {ready}")
-                self._changed.wait(left)
+            progress = Progress(self._expected if n is None else n, "engines", "engine", after=BAR_AFTER if bar else -1)
+            try:
+                self._wait(n, timeout, deadline, check, progress)
+            finally:
+                progress.close(self._ready())
+
+    def wait_in_thread(self, n: int | None, timeout: float | None, check: Callable[[], None]) -> Future[None]:
+        """As ``wait``, as a Future."""
+        ready: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                self.wait(n, timeout, check)
+                ready.set_result(None)
+            except Exception as error:
+                ready.set_exception(error)
+
+        threading.Thread(target=run, name="pxkernel-wait", daemon=True).start()
+        return ready
+
+    def _wait(
+        self, n: int | None, timeout: float | None, deadline: float, check: Callable[[], None], progress: Progress
+    ) -> None:
+        while (ready := self._ready()) < (wanted := self._expected if n is None else n):
+            check()
+            if ready + self._coming < wanted <= self._expected:
+                reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self.left.items()))
+                raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {ready}")
+            progress.show(ready)
+            self._changed.wait(min(left, progress.wait, threading.TIMEOUT_MAX))
 
     def _ready(self) -> int:
         return len(self.engines) - len(self._restarting)

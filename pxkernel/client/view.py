@@ -377,6 +377,12 @@ class DirectView(View):
 
         return self._submit("apply", calls, make, None)
 
+    def activate_first(self) -> None:
+        """Called for each new Client in IPython: ``%px`` uses this view if it has none that can be used (features RC-14)."""
+        from ..magics import activate_first
+
+        activate_first(self)
+
     def activate(self, suffix: str = "") -> None:
         """Make ``%px`` and its relatives use this view (``%px<suffix>`` and so on with a suffix)."""
         # The one way from the API to the magics: they import everything below them.

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .executor import ViewExecutor
 from .balanced import LoadBalancedView
+from .executor import ViewExecutor
 from .view import BroadcastView, DirectView
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ import re
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -202,14 +203,31 @@ def read(path: str | os.PathLike[str]) -> ClusterFile:
     except UnicodeDecodeError:
         raise ClusterError(f"{path} is not a cluster file: it is not text") from None
     try:
-        file = ClusterFile(**json.loads(text))
+        info = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ClusterError(f"{path} is not a cluster file: {error}") from None
+    return parse(info, path)
+
+
+def parse(info: object, origin: object) -> ClusterFile:
+    """The cluster file with the content ``info``; ``origin`` says in errors where that is from.
+
+    Raises
+    ------
+    ClusterError
+        It is not the content of a cluster file.
+    """
+    try:
+        if not isinstance(info, Mapping):
+            raise TypeError("it is no mapping")
+        file = ClusterFile(**info)
         bytes.fromhex(file.key)
         if not all(isinstance(value, str) for value in (file.cluster_id, file.directory, file.sockets, file.address)):
             raise TypeError("a name or a path is no string")
         if not isinstance(file.controller_pid, int):
             raise TypeError("controller_pid is no number")
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ClusterError(f"{path} is not a cluster file: {error}") from None
+    except (ValueError, TypeError) as error:
+        raise ClusterError(f"{origin} is not a cluster file: {error}") from None
     return file
 
 

@@ -1,7 +1,12 @@
 """What views and clients do with real engines (features RC, VW, DV, BV, RF, SER-14)."""
 
 import functools
+import gc
+import json
 import os
+import time
+from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,7 +228,11 @@ def test_track_for_one_call(view):
     """VW-22"""
     array = np.zeros(500_000)
     view.block = False
-    results = [view.push({"a": array}, track=True), view.scatter("b", array, track=True), view.map(np.sum, array.reshape(50, -1), track=True)]
+    results = [
+        view.push({"a": array}, track=True),
+        view.scatter("b", array, track=True),
+        view.map(np.sum, array.reshape(50, -1), track=True),
+    ]
     for result in results:
         result.wait_for_send(20)
     array += 1
@@ -258,3 +267,118 @@ def test_a_remote_functions_flags_do_not_leak_while_it_runs(view):
     assert (view.block, view.label) == (True, None)
     result.get(20)
     assert result.msg_ids[-1] == view.history[-1]
+
+
+# ---- clients
+
+
+def test_connecting_by_what_the_file_says(cluster4):
+    """RC-01, RC-02, RC-26"""
+    path = cluster4.cluster.cluster_file
+    for arguments in (
+        {"connection_info": json.loads(Path(path).read_text())},
+        {"cluster_id": cluster4.cluster_id},
+        {"cluster_id": cluster4.cluster_id, "profile": "default"},
+        {"profile": "default"},
+    ):
+        with px.Client(**arguments) as other:
+            assert (other.ids, other.profile, other.cluster_id) == ([0, 1, 2, 3], "default", cluster4.cluster_id)
+            assert other.session != cluster4.session
+            assert other[0].apply_sync(os.getpid) == cluster4[0].apply_sync(os.getpid)
+            assert other.history[0].startswith(other.session)
+        assert other.closed
+    assert not cluster4.closed
+
+
+def test_results_and_metadata_by_id(view):
+    """RC-18, RC-20, VW-14"""
+    client = view.client
+    result = view.apply_async(lambda x: x, 5)
+    failed = view.apply_async(lambda: 1 / 0)
+    result.get()
+    failed.wait(20)
+    assert [client.results[msg_id] for msg_id in result.msg_ids] == [5] * 4
+    assert all(isinstance(view.results[msg_id], ZeroDivisionError) for msg_id in failed.msg_ids)
+    assert [client.metadata[msg_id].engine_id for msg_id in result.msg_ids] == [0, 1, 2, 3]
+    assert set(result.msg_ids) <= set(client.results) <= set(client.metadata)
+    assert client.history[-8:] == view.history[-8:] == result.msg_ids + failed.msg_ids
+    with pytest.raises(KeyError):
+        client.results["nosuch"]
+    waiting = view.apply_async(time.sleep, 30)
+    assert not set(waiting.msg_ids) & set(client.results)
+    assert set(waiting.msg_ids) <= set(client.metadata)
+    client.interrupt(waiting)
+    waiting.wait(20)
+
+
+def test_what_is_let_go_is_not_kept(view):
+    """RC-20: the client's memory is bounded."""
+    result = view.apply_async(lambda: 5)
+    result.get()
+    ids = result.msg_ids
+    del result
+    gc.collect()
+    assert not set(ids) & set(view.client.results)
+    assert view.client.wait(ids) is True
+
+
+def test_waiting_with_a_bar(view, capsys):
+    """RC-17"""
+    results = [view.apply_async(abs, 1), view.map_async(abs, range(10))]
+    assert view.client.wait_interactive(results, interval=0.01) is None
+    assert all(result.ready() for result in results)
+    assert "14/14" in capsys.readouterr().err
+    stuck = view.apply_async(time.sleep, 30)
+    view.client.wait_interactive(stuck, interval=0.01, timeout=0.05)
+    assert not stuck.ready()
+    view.client.interrupt(stuck)
+    assert view.client.wait(stuck, 20)
+    with pytest.raises(ValueError, match="interval"):
+        view.client.wait_interactive(interval=0)
+
+
+def test_waiting_for_other_futures(cluster4):
+    """RC-16"""
+    done, cancelled, pending = Future(), Future(), Future()
+    done.set_exception(ValueError())
+    cancelled.cancel()
+    assert cluster4.wait([done, cancelled], 5) is True
+    assert cluster4.wait([done, pending], 0.01) is False
+
+
+def test_waiting_for_engines_in_the_background(cluster4):
+    """RC-15"""
+    assert cluster4.wait_for_engines(4, block=False).result(10) is None
+    assert cluster4.wait_for_engines(4, timeout=-1, interactive=True) is None
+    with pytest.raises(TimeoutError, match=r"9 engines not ready in 0.1 seconds. Currently ready: 4"):
+        cluster4.wait_for_engines(9, timeout=0.1, block=False).result(10)
+
+
+def test_targets_that_have_no_order(view):
+    """VW-01"""
+    view.targets = {0, 1}
+    with pytest.raises(TypeError, match="targets must be an engine id, a slice, a list of ids or 'all', not {0, 1}"):
+        view.apply(abs, 1)
+    view.targets = slice(None, 2)
+    assert view.apply(abs, 1) == [1, 1]
+    view.targets = "all"
+    assert view.apply(abs, 1) == [1] * 4
+
+
+def test_closing_lets_go_what_is_on_its_way(cluster4):
+    """RC-23"""
+    other = px.Client(cluster4.cluster.cluster_file)
+    other[0].apply_async(len, bytes(1_000_000))
+    other.close(linger=0)
+    other.close()
+    assert other.closed
+    with pytest.raises(RuntimeError, match="closed"):
+        other[0]
+
+
+def test_a_view_of_nothing(cluster4):
+    """RC-07"""
+    empty = cluster4[4:]
+    assert (repr(empty), len(empty), list(empty)) == ("<DirectView []>", 0, [])
+    with pytest.raises(IndexError, match="this view has no engines"):
+        empty.apply_sync(abs, 1)

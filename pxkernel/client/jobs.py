@@ -1,0 +1,181 @@
+"""Jobs: calls named by their AsyncResult, any Future, a message id or an index, and waiting for them (features RC-16 to
+RC-20)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from concurrent.futures import Future
+from typing import Any
+from weakref import WeakValueDictionary
+
+from .asyncresult import AsyncResult
+from .progress import Progress
+from .records import Metadata, Part
+
+
+class Jobs:
+    """What Client inherits to wait for calls and to look them up.
+
+    Attributes
+    ----------
+    history
+        The ids of all calls, in the order of submission.
+    """
+
+    history: list[str]
+    _session: str
+    _submitted: int
+    _pending: dict[str, tuple[AsyncResult, Part]]
+    _known: WeakValueDictionary[str, AsyncResult]
+
+    @property
+    def outstanding(self) -> set[str]:
+        """The ids of the calls that have no result yet."""
+        # What is only read has another name than its task.
+        return {task for task, (_, part) in list(self._pending.items()) if not part.done and part.msg_id == task}
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """The results by message id: of calls that are done and whose AsyncResult somebody still holds (features RC-20).
+
+        A call that failed has its error as result. ``get_result`` finds the others in the controller.
+        """
+        return _Calls(self._known, lambda result, part: part.error or result._read(part), only_done=True)
+
+    @property
+    def metadata(self) -> Mapping[str, Metadata]:
+        """The metadata by message id: of calls whose AsyncResult somebody still holds (features RC-20)."""
+        return _Calls(self._known, lambda _, part: part.metadata())
+
+    def wait(self, jobs: Any = None, timeout: float | None = None) -> bool:
+        """Wait for calls.
+
+        Parameters
+        ----------
+        jobs
+            An AsyncResult or any Future, a message id, an index into ``history``, or an iterable of these. None: all
+            that are outstanding.
+        timeout
+            Seconds; None or negative: as long as it takes.
+
+        Returns
+        -------
+        bool
+            Whether all are done. Remote errors are not raised.
+
+        Raises
+        ------
+        KeyError, IndexError, TypeError
+            A message id is unknown, an index is out of range, a job is none of the above.
+        """
+        return _wait(self._jobs(jobs), _deadline(timeout))
+
+    def wait_interactive(self, jobs: Any = None, interval: float = 1.0, timeout: float | None = None) -> None:
+        """As ``wait``, with a progress bar (features RC-17).
+
+        Parameters
+        ----------
+        interval
+            Seconds between two looks.
+
+        Raises
+        ------
+        ValueError
+            ``interval`` is not positive.
+        KeyError, IndexError, TypeError
+            As ``wait``.
+        """
+        if not interval > 0:
+            raise ValueError(f"interval must be a positive number of seconds, not {interval!r}")
+        found, deadline = self._jobs(jobs), _deadline(timeout)
+        sizes = [len(job) if isinstance(job, AsyncResult) else 1 for job in found]
+
+        def done() -> int:
+            return sum(
+                size if job.done() else job.progress if isinstance(job, AsyncResult) else 0
+                for job, size in zip(found, sizes, strict=True)
+            )
+
+        bar = Progress(sum(sizes), "jobs", after=0)
+        try:
+            bar.show(done())
+            while not _wait(found, min(deadline, time.monotonic() + interval)) and time.monotonic() < deadline:
+                bar.show(done())
+        finally:
+            bar.close(done())
+
+    def _jobs(self, jobs: Any) -> list[Future[Any]]:
+        if jobs is None:
+            return list({id(result): result for result, part in list(self._pending.values()) if not part.done}.values())
+        if isinstance(jobs, Future | str | int):
+            jobs = [jobs]
+        return [job for job in map(self._job, jobs) if job is not None]
+
+    def _job(self, job: Any) -> Future[Any] | None:
+        if isinstance(job, Future):
+            return job
+        if isinstance(job, int):
+            job = self.history[job]
+        if not isinstance(job, str):
+            raise TypeError(f"expected an AsyncResult, a Future, a message id or an index, got {job!r}")
+        if job in self._known:
+            return self._known[job]
+        session, _, number = job.partition(":")
+        if session == self._session and number.isdigit() and int(number) < self._submitted:
+            return None  # done, and nobody holds its result any more
+        raise KeyError(f"no such message: {job}")
+
+    def _ids_of(self, jobs: Any) -> list[str]:
+        return [msg_id for job in self._jobs(jobs) if isinstance(job, AsyncResult) for msg_id in job.msg_ids]
+
+
+class _Calls(Mapping[str, Any]):
+    """Something about each call that is known, by message id."""
+
+    def __init__(
+        self,
+        known: WeakValueDictionary[str, AsyncResult],
+        read: Callable[[AsyncResult, Part], Any],
+        only_done: bool = False,
+    ):
+        self._known = known
+        self._read = read
+        self._only_done = only_done
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} calls: {list(self)}>"
+
+    def __getitem__(self, msg_id: str) -> Any:
+        result = self._known[msg_id]
+        part = _part(result, msg_id)
+        if self._only_done and not part.done:
+            raise KeyError(msg_id)
+        return self._read(result, part)
+
+    def __iter__(self) -> Iterator[str]:
+        calls = list(self._known.items())
+        return (msg_id for msg_id, result in calls if not self._only_done or _part(result, msg_id).done)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _part(result: AsyncResult, msg_id: str) -> Part:
+    return next(part for part in result._parts if part.msg_id == msg_id)
+
+
+def _deadline(timeout: float | None) -> float:
+    return float("inf") if timeout is None or timeout < 0 else time.monotonic() + timeout
+
+
+def _wait(jobs: list[Future[Any]], deadline: float) -> bool:
+    for job in jobs:
+        left = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
+        if isinstance(job, AsyncResult):
+            if not job.wait(left):
+                return False
+        elif not job.done() and not futures.wait([job], left).done:
+            return False
+    return True
