@@ -401,7 +401,7 @@ class AsyncResult(About, Arrivals):
         """
         if self.done():
             raise RuntimeError("Can't abort, I am already done!")
-        self._client.abort(self)
+        self._client.abort(self, block=False)
 
     def cancel(self) -> bool:
         """As ``Future.cancel``: take back what has not started (features AR-10).
@@ -415,7 +415,7 @@ class AsyncResult(About, Arrivals):
         if self.done():
             return self.cancelled()
         self._cancelling = True
-        self._client.abort(self)
+        self._client.abort(self, block=False)
         if self._client.in_io_thread or _in_loop_callback():
             return False
         self._listen(CANCEL_TIMEOUT, self.done)

@@ -322,15 +322,16 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         """The user's namespace of this process."""
         return sys.modules["__main__"].__dict__
 
-    def abort(self, jobs: Any = None) -> None:
-        """Take back what has not started of ``jobs`` (as in ``wait``): it fails with TaskAborted."""
-        self._check()
-        self._connection.send(m.Abort(self._ids_of(jobs)))
+    def send(self, message: m.Message) -> None:
+        """Send a message to the controller; ``Control`` uses it.
 
-    def interrupt(self, jobs: Any = None) -> None:
-        """Interrupt what runs of ``jobs`` (as in ``wait``), which fails with KeyboardInterrupt, and abort the rest."""
+        Raises
+        ------
+        EngineError
+            There is no controller any more.
+        """
         self._check()
-        self._connection.send(m.Interrupt(self._ids_of(jobs)))
+        self._connection.send(message)
 
     def reply_input(self, task: str, content: bytes) -> None:
         """Answer what the code of ``task`` has asked; ``content`` is that of a Jupyter ``input_reply``."""

@@ -18,14 +18,14 @@ import zmq
 
 from ..errors import ClusterError, ProtocolError
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.credit import LIMIT, Credit
-from ..protocol.messages import Ack, Hello, Leave, Message, Outputs, Refused, Results, Submit, Welcome
+from ..protocol.credit import LIMIT
+from ..protocol.messages import (
+    Abort, Ack, Hello, Interrupt, Leave, Message, Outputs, Refused, Results, Submit, Welcome,
+)  # fmt: skip
 from ..protocol.sockets import COPIED, receive, send
 from ..protocol.wire import Codec, size
+from .backlog import Backlog
 from .tracking import SendTracker
-
-#: A message carries at most so many calls.
-BATCH = 256
 
 
 class Connection:
@@ -56,9 +56,7 @@ class Connection:
         self._on_lost = on_lost
         self._codec = Codec(bytes.fromhex(cluster.key))
         self._outgoing: deque[tuple[Message, SendTracker | None]] = deque()
-        #: Submissions without credit.
-        self._held: deque[tuple[Submit, SendTracker | None]] = deque()
-        self._credit = Credit()
+        self._backlog = Backlog()
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
         self._unacknowledged = {False: 0, True: 0}
         self._woken = False
@@ -174,25 +172,24 @@ class Connection:
         while self._outgoing:
             message, tracker = self._outgoing.popleft()
             if isinstance(message, Submit):
-                self._held.append((message, tracker))
-            else:
-                self._submit_held()
-                self._send(message)
-        self._submit_held()
+                self._backlog.add(message, tracker)
+                continue
+            self._send_due()
+            if isinstance(message, Abort | Interrupt):
+                self._withdraw(message.tasks)
+            self._send(message)
+        self._send_due()
 
-    def _submit_held(self) -> None:
-        while self._held and self._credit.free:
-            calls: list[list[Any]] = []
-            payloads: list[Any] = []
-            trackers: list[SendTracker] = []
-            while self._held and self._credit.free and len(calls) < BATCH:
-                message, tracker = self._held.popleft()
-                if tracker is not None:
-                    trackers.append(tracker)
-                self._credit.take(sum(map(size, message.payloads)))
-                calls += message.calls
-                payloads += message.payloads
-            self._send(Submit(calls, tuple(payloads)), trackers)
+    def _send_due(self) -> None:
+        for message, trackers in self._backlog.due():
+            self._send(message, trackers)
+
+    def _withdraw(self, tasks: Sequence[str]) -> None:
+        """What is to be taken back and has not been sent ends here."""
+        withdrawn = self._backlog.withdraw(frozenset(tasks))
+        if withdrawn:
+            record = {"status": "aborted", "reason": "it was aborted before it was sent", "quiet": True}
+            self._on_message(Results([[task, record] for task in withdrawn], ((),) * len(withdrawn)))
 
     def _send(self, message: Message, trackers: Sequence[SendTracker] = ()) -> None:
         tracker = None
@@ -217,8 +214,8 @@ class Connection:
             except ProtocolError:
                 continue
             if isinstance(message, Ack):
-                self._credit.give(message.amount)
-                self._submit_held()
+                self._backlog.credit.give(message.amount)
+                self._send_due()
             elif isinstance(message, Refused):
                 self._lose(message.reason)
             else:
@@ -248,7 +245,8 @@ class Connection:
         self._monitor.close(linger=0)
         self._socket.close(self._linger)
         self._context.term()
-        for _, tracker in (*self._outgoing, *self._held):
+        self._backlog.clear()
+        for _, tracker in self._outgoing:
             if tracker is not None:
                 tracker.hand_over()
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..engine import namespace as remote
+from ..protocol.messages import Abort, Interrupt, Message
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
 from .questions import Answered, then
@@ -29,12 +30,53 @@ class Control:
     if TYPE_CHECKING:
         block: bool
         ids: list[int]
+        _pending: dict[str, tuple[AsyncResult, Part]]
 
         def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any: ...
         def ask_async(self, topic: str, **arguments: Any) -> Future[Answered]: ...
         def resolve(self, targets: Targets) -> tuple[list[int], bool]: ...
         def submit(self, kind: str, calls: Any, make: Callable[..., Any], **options: Any) -> Any: ...
         def close(self) -> None: ...
+        def send(self, message: Message) -> None: ...
+        def refuse_io_thread(self) -> None: ...
+        def _ids_of(self, jobs: Any) -> list[str]: ...
+
+    def abort(self, jobs: Any = None, targets: Targets = None, block: bool | None = None) -> Future[None] | None:
+        """Take back what has not started of some calls: it fails with TaskAborted (features CTL-03; seed 004).
+
+        What runs goes on: there is ``interrupt``.
+
+        Parameters
+        ----------
+        jobs
+            As in ``wait``; None: all calls of this client that are not finished.
+        targets
+            What these engines have to do of them; None: all.
+        block
+            Wait until the controller has seen to it; None: as ``rc.block`` says. Nothing of it starts afterwards, except
+            what an engine begins at this very moment.
+
+        Returns
+        -------
+        A Future, or with ``block`` None.
+
+        Raises
+        ------
+        KeyError, IndexError, TypeError
+            There is no such call; nothing is aborted.
+        """
+        tasks = self._ids_of(jobs)
+        if targets is not None:
+            engines = self.resolve(targets)[0]
+            pending = {msg_id: part.engine_id for msg_id, (_, part) in list(self._pending.items())}
+            tasks = [task for task in tasks if pending.get(task) in engines]
+        self.send(Abort(tasks))
+        # Messages are dealt with in their order.
+        return self._waited(self.ask_async("acknowledge"), block)
+
+    def interrupt(self, jobs: Any = None) -> None:
+        """Interrupt what runs of ``jobs`` (as in ``wait``), which fails with KeyboardInterrupt, and abort the rest."""
+        self.send(Interrupt(self._ids_of(jobs)))
 
     def clear(self, targets: Targets = None, block: bool | None = None) -> AsyncResult | None:
         """Empty the namespaces of engines, their In and Out as well (features CTL-04).
@@ -141,6 +183,7 @@ class Control:
         future = then(answer, lambda _: None)
         if not (self.block if block is None else block):
             return future
+        self.refuse_io_thread()
         future.result(END_TIMEOUT)
         return None
 

@@ -115,7 +115,7 @@ class HubQueries:
     ) -> AsyncHubResult:
         """Do calls once more, under new ids, with what was sent then (features HUB-06).
 
-        Each runs where it ran before; if that engine is gone, on the one that has the least to do.
+        Each runs where it ran before. What was balanced, and what was done by an engine that is gone, is balanced.
 
         Parameters
         ----------

@@ -249,9 +249,10 @@ class View(ABC):
         """As ``Client.wait``; without ``jobs``, for everything that was called through this view."""
         return self.client.wait(self.outstanding if jobs is None else jobs, timeout)
 
-    def abort(self, jobs: Any = None) -> None:
-        """Take back what has not started of ``jobs``, by default of everything called through this view."""
-        self.client.abort(self.outstanding if jobs is None else jobs)
+    def abort(self, jobs: Any = None, targets: Targets = None, block: bool | None = None) -> Any:
+        """As ``Client.abort``; without ``jobs``, everything that was called through this view (features VW-16)."""
+        blocking = self.block if block is None else block
+        return self.client.abort(self.outstanding if jobs is None else jobs, targets=targets, block=blocking)
 
     @property
     def results(self) -> Mapping[str, Any]:

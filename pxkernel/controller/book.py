@@ -63,15 +63,16 @@ class Book:
         kind: str,
         options: dict[str, Any],
         payload: Sequence[Any],
-        label: str | None,
         targets: Iterable[tuple[str, int | None]],
+        terms: dict[str, Any] | None = None,
     ) -> None:
-        """Open the entries of one call: ``targets`` = (task, engine) pairs."""
+        """Open the entries of one call: ``targets`` = (task, engine) pairs, ``terms`` those of a balanced one."""
         now = time.time()
+        label = options.pop("label", None)
         for task, engine in targets:
             uuid = "" if engine is None else self._uuid_of(engine)
             number = next(self._numbers)
-            self._open[task] = Entry(task, client, kind, options, payload, number, now, label, engine, uuid)
+            self._open[task] = Entry(task, client, kind, options, payload, number, now, label, terms, engine, uuid)
 
     def add_output(self, task: str, message: KernelMessage) -> None:
         """Keep an output of an open task."""

@@ -37,6 +37,8 @@ class Entry:
     #: When it arrived here.
     submitted: float
     label: str | None = None
+    #: What a balanced call asks for (``core.events.Terms``); None: it names its engines.
+    terms: dict[str, Any] | None = None
     engine: int | None = None
     engine_uuid: str = ""
     #: What the engine reported (``protocol.messages.Finished``); None: there is no result yet.
@@ -112,9 +114,9 @@ def _msg_type(entry: Entry) -> str:
 
 
 def _status(entry: Entry) -> str | None:
-    """As in the metadata of an AsyncResult: a task whose engine died has failed."""
+    """As in the metadata of an AsyncResult: what has no result and was not aborted has failed."""
     status = (entry.record or {}).get("status")
-    return "error" if status == "died" else status
+    return status if status in (None, "ok", "aborted") else "error"
 
 
 def _header(entry: Entry) -> dict[str, Any]:
@@ -159,7 +161,7 @@ FIELDS: dict[str, Callable[[Entry], Any]] = {
     "result_metadata": _result_metadata,
     "result_content": _result_content,
     "result_buffers": lambda entry: entry.result,
-    "queue": lambda entry: "task" if entry.options.get("balanced") else "mux",
+    "queue": lambda entry: "mux" if entry.terms is None else "task",
     "kind": lambda entry: entry.kind,
     "status": _status,
     "execute_input": lambda entry: entry.code,

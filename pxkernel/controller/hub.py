@@ -16,8 +16,8 @@ from .entries import FIELDS, PAYLOADS, Entry
 from .query import find, wanted_fields
 from .questions import LATER, Question, Questions
 
-#: Has a call done: ``accept(client, kind, options, payload, label, targets)``.
-Accept = Callable[[str, str, dict[str, Any], Sequence[Any], str | None, list[tuple[str, int]]], None]
+#: Has a call done: ``accept(client, kind, options, payload, targets, terms)``.
+Accept = Callable[..., None]
 #: The fields from which a client makes the metadata of somebody else's result.
 DESCRIPTION = ("msg_id", "engine_id", "engine_uuid", "kind", "label", "submitted", "execute_input")
 
@@ -47,6 +47,8 @@ class Hub:
         questions.add("fetch", self._fetch)
         questions.add("resubmit", self._resubmit)
         questions.add("purge", self._purge)
+        # Whoever asks knows by the answer that what it sent before has been dealt with.
+        questions.add("acknowledge", lambda question: None)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -65,12 +67,13 @@ class Hub:
         waiting = self._core.balancer.waiting()
         return {**status, "unassigned": waiting if verbose else len(waiting)}
 
-    @staticmethod
-    def _of_engine(engine: Engine, verbose: bool, done: list[str]) -> dict[str, Any]:
-        queue = [*engine.sent, *engine.waiting()]
+    def _of_engine(self, engine: Engine, verbose: bool, done: list[str]) -> dict[str, Any]:
+        work: dict[bool, list[str]] = {True: [], False: []}
+        for task in (*engine.sent, *engine.waiting()):
+            work[self._core.tasks[task].balance is not None].append(task)
         if verbose:
-            return {"queue": queue, "completed": done, "tasks": []}
-        return {"queue": len(queue), "completed": engine.completed, "tasks": 0}
+            return {"queue": work[False], "completed": done, "tasks": work[True]}
+        return {"queue": len(work[False]), "completed": engine.completed, "tasks": len(work[True])}
 
     def _entry(self, task: str) -> Entry:
         entry = self._book.get(task)
@@ -130,7 +133,10 @@ class Hub:
         return descriptions
 
     def _resubmit(self, question: Question, tasks: list[list[str]]) -> list[dict[str, Any]]:
-        """Do tasks again: ``tasks`` = [new id, old id] pairs; each on its engine, or if that is gone on the idlest one."""
+        """Do tasks again: ``tasks`` = [new id, old id] pairs.
+
+        Each runs on its engine. A balanced one, and one whose engine is gone, is balanced; what it depended on is done.
+        """
         again = []
         for name, task in tasks:
             self._check_name(question, name)
@@ -139,19 +145,16 @@ class Hub:
                 raise KeyError(f"No such msg(s): {[task]}")
             if entry.request is None:
                 raise KeyError(f"the request of {task} is not kept any more")
-            again.append((name, entry, self._engine_for(entry)))
-        for name, entry, engine in again:
+            again.append((name, entry))
+        for name, entry in again:
             # Nobody waits in a cell that could show a prompt.
-            options = {**entry.options, "allow_stdin": False}
-            self._accept(question.client or "", entry.kind, options, entry.request or (), entry.label, [(name, engine)])
+            options = {**entry.options, "allow_stdin": False, "label": entry.label}
+            engine, terms = entry.engine, entry.terms
+            if terms is not None or engine not in self._core.engines:
+                engine, terms = None, {**(terms or {}), "after": None, "follow": None}
+            self._accept(question.client or "", entry.kind, options, entry.request or (), [(name, engine)], terms)
             self._book.resubmitted(entry.id, name)
-        return self._describe(name for name, _, _ in again)
-
-    def _engine_for(self, entry: Entry) -> int:
-        engines = self._core.engines
-        if entry.engine is not None and (entry.engine in engines or not engines):
-            return entry.engine
-        return min(engines.values(), key=lambda engine: len(engine.sent) + len(engine.queue)).id
+        return self._describe(name for name, _ in again)
 
     @staticmethod
     def _check_name(question: Question, name: str) -> None:

@@ -256,8 +256,7 @@ class Server:
             own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
             if not own or any(task in self._book for task, _ in own):
                 raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
-            asked = terms_of(terms[0]) if terms else None
-            self._accept(client, kind, options, payload, options.pop("label", None), own, asked)
+            self._accept(client, kind, options, payload, own, *terms)
 
     def _accept(
         self,
@@ -265,12 +264,12 @@ class Server:
         kind: str,
         options: dict[str, Any],
         payload: Sequence[Any],
-        label: str | None,
-        targets: Any,
-        terms: e.Terms | None = None,
+        targets: Sequence[tuple[str, int | None]],
+        terms: dict[str, Any] | None = None,
     ) -> None:
-        self._book.submitted(client, kind, options, payload, label, targets)
-        self._handle(e.Submitted(client, kind, size(payload), targets, terms))
+        asked = None if terms is None else terms_of(terms)
+        self._book.submitted(client, kind, options, payload, targets, terms)
+        self._handle(e.Submitted(client, kind, size(payload), targets, asked))
 
     def _abort(self, identity: bytes, message: m.Abort) -> None:
         if (client := self._client_of(identity)) is not None:

@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 """
 #: The fields of an Entry that are JSON as they are.
 _HEAD = (
-    "id", "client", "kind", "options", "number", "submitted", "label", "engine", "engine_uuid", "record", "received",
+    "id", "client", "kind", "options", "number", "submitted", "label", "terms", "engine", "engine_uuid", "record", "received",
     "output_size", "dropped", "resubmitted",
 )  # fmt: skip
 

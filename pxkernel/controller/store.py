@@ -57,7 +57,8 @@ class MemoryStore:
         self.size = 0
 
     def add(self, entry: Entry) -> None:
-        self.remove([entry.id])
+        if entry.id in self._entries:
+            self.remove([entry.id])
         entry = entry.without_large_payloads(self._limit // 4)
         self._entries[entry.id] = entry
         self.size += self._cost(entry, 1)

@@ -396,7 +396,56 @@ def test_a_bad_store(store, limit, error):
         px.Cluster(n=1, store=store, store_limit=limit)
 
 
+# ---- balanced calls
+
+
+def test_balanced_calls(cluster4, busy):
+    """HUB-01, HUB-04, HUB-06: they are told from direct ones, and are balanced again."""
+    view = cluster4.load_balanced_view(targets=[0])
+    view.label = "balanced"
+    waiting = view.apply_async(os.getpid)
+    status = cluster4.queue_status([0])
+    assert (status[0]["queue"], status[0]["tasks"], status["unassigned"]) in [(1, 1, 0), (1, 0, 1)]
+    verbose = cluster4.queue_status([0], verbose=True)
+    assert verbose[0]["tasks"] + verbose["unassigned"] == waiting.msg_ids
+    assert [record["queue"] for record in cluster4.db_query({"label": "balanced"}, "queue")] == ["task"]
+    again = cluster4.resubmit(waiting.msg_ids[0])
+    busy()
+    pid = cluster4[0].apply_sync(os.getpid)
+    assert waiting.get(SOON) == again.get(SOON) == pid
+    assert [record["queue"] for record in cluster4.db_query({"label": "balanced"}, "queue")] == ["task"] * 2
+
+
 # ---- control
+
+
+def test_abort(cluster4, busy):
+    """CTL-03, CTL-06: with ``block`` the controller has seen to it; only some engines, if so wanted."""
+    zero, one = (cluster4[engine].apply_async(time.sleep, 0) for engine in (0, 1))
+    queued = cluster4[0].apply_async(os.getpid)
+    assert cluster4.abort([zero, one, queued], targets=1, block=True) is None
+    assert not zero.ready() and one.wait(SOON)
+    future = cluster4.abort(queued)
+    assert future.result(SOON) is None
+    with pytest.raises(px.TaskAborted, match="before it started"):
+        queued.get(SOON)
+    cluster4[0].abort(zero, block=True)
+    busy()
+    assert zero.wait(SOON) and cluster4[0].apply_sync(abs, -1) == 1
+    with pytest.raises(TypeError):
+        cluster4.abort(1.5)
+
+
+def test_abort_what_waits_here(cluster4, busy):
+    """CTL-03: over its credit a client keeps calls to itself; they can be aborted, too."""
+    first = [cluster4[0].apply_async(len, bytes(40_000_000)) for _ in range(4)]
+    last = cluster4[0].apply_async(os.getpid)
+    cluster4.abort(first[3:] + [last], block=True)
+    for result in (first[3], last):
+        with pytest.raises(px.TaskAborted):
+            result.get(SOON)
+    busy()
+    assert [result.get(SOON) for result in first[:3]] == [40_000_000] * 3
 
 
 def test_clear(cluster4, busy):

@@ -35,7 +35,7 @@ class Client:
     def namespace(self):
         return {}
 
-    def abort(self, result):
+    def abort(self, result, block):
         self.aborted.append(result)
         self.on_abort(result)
 

@@ -19,7 +19,7 @@ class Recorded(Book):
         super().__init__(self.store, lambda engine: f"uuid-{engine}", lambda *read: self.announced.append(read))
 
     def submit(self, *tasks, engine=0, label=None):
-        self.submitted("c", "apply", {}, [b"request"], label, [(task, engine) for task in tasks])
+        self.submitted("c", "apply", {"label": label}, [b"request"], [(task, engine) for task in tasks])
 
     def kept(self):
         return [entry.id for entry in self.store.entries()]
@@ -127,7 +127,7 @@ def test_a_result_that_is_not_there_is_announced_when_it_is(book):
 def test_a_result_that_is_too_large_for_the_store_reaches_who_waits_for_it():
     seen = []
     book = Book(MemoryStore(100), lambda engine: "", lambda read, size: seen.append((size, book.take(read)[0].result)))
-    book.submitted("c", "apply", {}, [b""], None, [("c:1", 0)])
+    book.submitted("c", "apply", {}, [b""], [("c:1", 0)])
     book.read("d:read", "c:1")
     book.finished("c:1", 0, QUIET, [bytes(1000)])
     book.delivered("c:1")

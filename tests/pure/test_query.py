@@ -7,10 +7,10 @@ from pxkernel.controller.query import LOGICAL, OPERATORS, find, wanted_fields
 from pxkernel.kernels.channels import KernelMessage
 
 
-def entry(number, label=None, completed=None, engine=0, kind="apply", **fields):
+def entry(number, label=None, completed=None, engine=0, kind="apply", terms=None, **fields):
     record = None if completed is None else {"status": "ok", "started": completed - 1, "completed": completed}
     return Entry(
-        f"c:{number}", "c", kind, {}, [b"request"], number, 100.0 + number, label, engine, f"uuid-{engine}",
+        f"c:{number}", "c", kind, {}, [b"request"], number, 100.0 + number, label, terms, engine, f"uuid-{engine}",
         record=record, received=completed, **fields,
     )  # fmt: skip
 
@@ -162,3 +162,8 @@ def test_a_task_whose_engine_died_has_failed():
     dead = entry(0)
     dead.record = {"status": "died", "reason": "engine 0 died"}
     assert FIELDS["status"](dead) == "error"
+
+
+def test_a_balanced_task_is_told_from_a_direct_one():
+    assert FIELDS["queue"](entry(0, terms={"retries": 1})) == "task"
+    assert FIELDS["queue"](entry(0)) == "mux"

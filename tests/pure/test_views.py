@@ -105,7 +105,7 @@ def test_outstanding_is_of_this_view(view):
     assert view.results is view.client.results
     view.wait()
     view.abort()
-    assert view.client.asked == [("wait", ({"a:1"}, None), {}), ("abort", ({"a:1"},), {})]
+    assert view.client.asked == [("wait", ({"a:1"}, None), {}), ("abort", ({"a:1"},), {"targets": None, "block": False})]
 
 
 def test_get_result_counts_in_the_history_of_the_view(view):
