@@ -76,7 +76,7 @@ class NoEnginesRegistered(PxkernelError):
 
 
 class EngineError(PxkernelError):
-    """The engine died, or left, before it answered."""
+    """The engine died, or left, before it answered, or its kernel is of another language and cannot do this."""
 
 
 class TaskTimeout(PxkernelError):

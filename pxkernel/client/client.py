@@ -271,6 +271,8 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             What balanced calls ask for: the fields of ``core.Terms`` that are not the default.
         """
         self._check()
+        if kind not in ("execute", "cell"):
+            self._members.check_python(engine for _, engines in calls for engine in engines)
         parts, message = self._prepare(kind, calls, method, code, sizes, label, options or {}, terms)
         result = make(self, parts)
         self._send_off(result, parts, message, track)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -29,6 +29,21 @@ class Membership:
         self._expected = self._coming = 0
         self._told = False
         self._changed = threading.Condition()
+
+    def check_python(self, engines: Iterable[int]) -> None:
+        """Called before something is sent that only Python understands.
+
+        Raises
+        ------
+        EngineError
+            An engine is a kernel of another language, or has not loaded pxkernel.engine.
+        """
+        foreign = sorted(engine for engine in engines if not self.engines.get(engine, {}).get("tasks", True))
+        if foreign:
+            raise EngineError(
+                f"engines {foreign} are no Python kernels with pxkernel.engine: they run source code only, with execute() "
+                "and %px; functions and Python objects cannot be sent there"
+            )
 
     def welcome(self, message: Welcome) -> None:
         """The state at the beginning; what has changed since may have been told already."""

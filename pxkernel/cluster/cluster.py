@@ -53,6 +53,9 @@ class Cluster(EngineOperations):
         jupyter_client kernel provisioner (features LAU-06).
     controller
         How the controller is started: "local", a process of this machine.
+    transport
+        How the controller reaches the kernels: "ipc" (Unix sockets), or "tcp" for kernels that know nothing else, such as
+        Deno's. Then they listen on 127.0.0.1, where other users of this machine can connect; every message is signed.
     environment
         Variables for the engines beside those of this process: a mapping, or a function of the engine id, called here,
         for one GPU per engine ``lambda i: {"CUDA_VISIBLE_DEVICES": str(i % 4)}``. They are there when the kernel starts,
@@ -76,7 +79,7 @@ class Cluster(EngineOperations):
     ClusterError
         The platform is Windows, or ``cluster_id`` or ``profile`` is no name for a folder.
     ValueError
-        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", or there is no such ``store``.
+        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", or there is no such ``transport`` or ``store``.
     TypeError
         ``environment``, ``on_start`` or ``preload`` is nothing of the kind.
     """
@@ -90,6 +93,7 @@ class Cluster(EngineOperations):
         kernel_name: str | None = None,
         engines: str | None = None,
         controller: str = "local",
+        transport: str = "ipc",
         environment: Environment | None = None,
         on_start: OnStart | None = None,
         preload: Sequence[str] = (),
@@ -102,6 +106,8 @@ class Cluster(EngineOperations):
             raise ClusterError("pxkernel does not run on Windows: it needs Unix sockets (in WSL it runs)")
         if controller != "local":
             raise ValueError(f"controller must be 'local', not {controller!r}: launcher classes do not exist")
+        if transport not in ("ipc", "tcp"):
+            raise ValueError(f"transport must be 'ipc' or 'tcp', not {transport!r}")
         if engines is not None and not isinstance(engines, str):
             raise TypeError(f"engines must be the name of a provisioner, not {engines!r}: launcher classes do not exist")
         if not callable(environment):
@@ -113,6 +119,7 @@ class Cluster(EngineOperations):
         clusterfile.folder(self.cluster_id, self.profile)
         self.kernel_name = kernel_name
         self.provisioner = engines
+        self.transport = transport
         self.environment = environment
         self.on_start = on_start
         self.preload = check_preload(preload)
@@ -260,6 +267,7 @@ class Cluster(EngineOperations):
             sockets=str(sockets),
             kernel_name=self.kernel_name,
             provisioner=self.provisioner,
+            transport=self.transport,
             thread_limits=list(limits),
             environments=environments,
             on_start=None if code is None else str(directory / ON_START),

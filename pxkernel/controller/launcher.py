@@ -43,6 +43,8 @@ class Recipe:
     cwd: str
     #: The file with the user's start-up code, None without.
     on_start: str | None = None
+    #: "ipc", or "tcp" on the loopback interface, for kernels that know nothing else.
+    transport: str = "ipc"
 
     def engine_environment(self, kernelspec: Mapping[str, str], own: Mapping[str, str | None]) -> dict[str, str]:
         """The environment of one engine: ``own`` is what the user wants for this one, None removes a variable."""
@@ -126,12 +128,13 @@ class Launcher:
         spec = kernelspec.find(kernel_name)
         kernelspec.choose_provisioner(spec, self._recipe.provisioner)
         engine, incarnation = key
+        tcp = self._recipe.transport == "tcp"
         return AsyncKernelManager(
             kernel_spec_manager=kernelspec.OneKernelSpec(chosen=spec),
             kernel_name=kernel_name or "python3",
-            transport="ipc",
-            # New endpoints for each incarnation: see kernels.channels.
-            ip=str(Path(self._cluster.sockets) / f"k{engine}.{incarnation}"),
+            transport=self._recipe.transport,
+            # New endpoints for each incarnation: see kernels.channels. With TCP the manager chooses new ports.
+            ip="127.0.0.1" if tcp else str(Path(self._cluster.sockets) / f"k{engine}.{incarnation}"),
             connection_file=str(Path(self._cluster.directory) / f"kernel-{engine}-{incarnation}.json"),
         )
 

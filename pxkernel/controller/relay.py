@@ -204,6 +204,10 @@ def cell_record(message: KernelMessage) -> dict[str, Any]:
             # A stock kernel tells the class by name only; what it shares with every Python are the built-in ones.
             "mro": [["builtins", ename]],
         }
+    elif status == "abort":
+        # What wrappers of other languages say after an interrupt.
+        error = {"ename": "KeyboardInterrupt", "evalue": "", "traceback": [], "mro": [["builtins", "KeyboardInterrupt"]]}
+        record.update(status="error", error=error)
     elif status != "ok":
         record.update(status="aborted", reason="the kernel did not start it, because a cell of another front end failed")
     return record

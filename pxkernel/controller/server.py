@@ -71,7 +71,7 @@ class Server:
         self._wake_read, self._wake_write = os.pipe()
         recipe = Recipe(
             settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
-            settings.on_start,
+            settings.on_start, settings.transport,
         )  # fmt: skip
         self._launcher = Launcher(self._cluster, recipe, self._wake)
         self._watch = Watch(self._later)

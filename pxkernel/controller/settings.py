@@ -39,6 +39,8 @@ class Settings:
     kernel_name: str | None = None
     #: None: the platform's default; "local", "forkserver" or the entry point of another one.
     provisioner: str | None = None
+    #: How kernels are reached: "ipc", or "tcp" on the loopback interface.
+    transport: str = "ipc"
     #: The variables of its environment that limit the threads of engines and that the user has not set.
     thread_limits: list[str] = field(default_factory=list)
     #: For each engine that is started at once what the user has set for it; None removes a variable.

@@ -22,6 +22,8 @@ from .tables import NOWHERE, Balance, Call, Client, Engine, State, Task
 
 #: After an interrupt a stock kernel may never reply: idle and so many seconds without a reply end a cell.
 REPLY_GRACE = 1.0
+#: Kernels without the extension may send output after their idle status, as Deno's does: for so many seconds it counts.
+TRAILING_OUTPUT = 0.1
 
 
 class Core:
@@ -42,6 +44,8 @@ class Core:
         self.balancer = Balancer(self.clients, self.engines, self.tasks, policy)
         #: Tasks that have ended, and of which those that depend on them have not been told.
         self._ended: deque[Task] = deque()
+        #: Finished cells whose output may still be coming: (until when, engine, client, task) in order.
+        self._trailing: deque[tuple[float, int, str, str]] = deque()
         self._commands: list[c.Command] = []
         self._now = 0.0
         self._handlers: dict[type, Callable[..., None]] = {
@@ -78,6 +82,7 @@ class Core:
         times = [(self.tasks[task].idle_since or 0.0) + REPLY_GRACE for task in self._unreplied]
         if (deadline := self.balancer.deadline()) is not None:
             times.append(deadline)
+        times += [time for time, *_ in list(self._trailing)[:1]]
         return min(times, default=None)
 
     def spend(self, client: str, amount: int) -> bool:
@@ -148,7 +153,9 @@ class Core:
     def _empty(self, engine: Engine, reason: str) -> None:
         """End everything that an engine had to do."""
         self.balancer.leave(engine)
-        for task_id, client in engine.unsettled:
+        trailing = [(task_id, client) for _, engine_id, client, task_id in self._trailing if engine_id == engine.id]
+        self._trailing = deque(entry for entry in self._trailing if entry[1] != engine.id)
+        for task_id, client in [*engine.unsettled, *trailing]:
             self._settle(client, task_id)
         for task_id in [*engine.sent, *engine.waiting()]:
             task, started = self.tasks[task_id], task_id in engine.sent
@@ -168,16 +175,19 @@ class Core:
         client = self.clients[event.client]
         call = Call(event.size, len(event.targets))
         for task_id, engine_id in event.targets:
-            task = Task(task_id, client.id, engine_id, event.kind, event.size, call)
+            engine = self.engines.get(engine_id)
+            foreign = engine is not None and not engine.has_tasks
+            # Source code runs on any kernel.
+            kind = "cell" if foreign and event.kind == "execute" else event.kind
+            task = Task(task_id, client.id, engine_id, kind, event.size, call)
             self.tasks[task_id] = task
             client.tasks[task_id] = None
             if event.terms is not None:
                 self._submit_balanced(task, event.terms)
                 continue
-            engine = self.engines.get(engine_id)
             if engine is None:
                 self._fail(task, "died", f"engine {engine_id} is not part of the cluster (any more)")
-            elif event.kind != "cell" and not engine.has_tasks:
+            elif task.kind != "cell" and foreign:
                 self._fail(task, "died", f"engine {engine_id} is no Python kernel with pxkernel.engine: it only runs cells")
             else:
                 (engine.queue.appendleft if event.kind == "control" else engine.queue.append)(task_id)
@@ -305,13 +315,19 @@ class Core:
             self._unreplied.add(task.id)
 
     def _finish_cell(self, engine: Engine, task: Task) -> None:
-        self._commands.append(c.Settle(task.client, task.id))
+        if engine.has_tasks:
+            self._commands.append(c.Settle(task.client, task.id))
+        else:
+            self._trailing.append((self._now + TRAILING_OUTPUT, engine.id, task.client, task.id))
         self._finish(engine, task, task.result_size)
         self._pump(engine)
 
     def _ticked(self, event: e.Ticked) -> None:
         for task, ending in self.balancer.expired(self._now):
             self._fail(task, *ending)
+        while self._trailing and self._now >= self._trailing[0][0]:
+            _, _, client, task_id = self._trailing.popleft()
+            self._settle(client, task_id)
         for task_id in list(self._unreplied):
             task = self.tasks[task_id]
             if self._now < (task.idle_since or 0.0) + REPLY_GRACE:

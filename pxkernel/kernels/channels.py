@@ -122,7 +122,7 @@ class Channels:
             socket.setsockopt(zmq.CONNECT_ROUTING_ID, peer.routing_id)
             socket.connect(peer.addresses[channel])
         self._orders.send_multipart([b"connect", peer.addresses["iopub"].encode()])
-        self._peers[engine] = self._by_routing_id[peer.routing_id] = peer
+        self._peers[engine] = self._by_routing_id[peer.routing_id] = self._by_session[session.session] = peer
         self.greet(now)
 
     def disconnect(self, engine: int) -> None:
@@ -194,7 +194,9 @@ class Channels:
             header, parent = json.loads(frames[start + 2]), json.loads(frames[start + 3])
         except (ValueError, IndexError):
             return None
-        return self._by_session.get(header.get("session")) or self._by_greeting.get(parent.get("msg_id"))
+        # What a request of ours has caused says so: our sessions differ. The kernel's own need not.
+        asked = self._by_session.get(parent.get("session"))
+        return asked or self._by_session.get(header.get("session")) or self._by_greeting.get(parent.get("msg_id"))
 
     def _received(self, peer: Peer | None, frames: Sequence[bytes]) -> Iterator[KernelMessage | int]:
         if peer is None or DELIM not in frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
@@ -13,6 +14,9 @@ from ..protocol.clusterfile import DEFAULT_PROFILE
 
 FORK_SERVER = "pxkernel-forkserver"
 LOCAL = "local-provisioner"
+
+#: Programs whose kernelspec does not say that their kernel is interrupted by a message; a signal would end it.
+_INTERRUPTED_BY_MESSAGE = {"deno"}
 
 #: What an ipykernel gets to become an engine. ``extra_extensions`` adds to the extensions of the user's configuration
 #: where ``extensions`` would replace them; engines write no history file, because many writers lock it.
@@ -42,10 +46,13 @@ def find(kernel_name: str | None) -> KernelSpec:
             return KernelSpec(**get_kernel_dict())
         return spec if _is_this_interpreter(spec) else KernelSpec(**get_kernel_dict())
     try:
-        return manager.get_kernel_spec(kernel_name)
+        spec = manager.get_kernel_spec(kernel_name)
     except NoSuchKernel:
         names = ", ".join(sorted(manager.find_kernel_specs())) or "none"
         raise ClusterError(f"there is no kernelspec {kernel_name!r}; installed are: {names}") from None
+    if spec.argv and Path(spec.argv[0]).stem in _INTERRUPTED_BY_MESSAGE:
+        spec.interrupt_mode = "message"
+    return spec
 
 
 def _is_this_interpreter(spec: KernelSpec) -> bool:

@@ -28,7 +28,7 @@ def check(core):
         assert record.state is State.SENT and record.idle_since is not None and not record.replied
     _check_balanced(core)
     timed = any(task.state is State.QUEUED and task.balance and task.balance.deadline for task in core.tasks.values())
-    assert (core.deadline() is None) == (not core._unreplied and not timed)
+    assert (core.deadline() is None) == (not core._unreplied and not core._trailing and not timed)
 
 
 def _check_places(core):
