@@ -2,7 +2,7 @@
 
 import pytest
 
-from pxkernel.core import Fail, Settle
+from pxkernel.core import Fail, RunCell, Settle
 from pxkernel.core.core import REPLY_GRACE
 
 
@@ -139,3 +139,50 @@ def test_news_of_a_cell_say_nothing_of_a_task(core, event):
     getattr(core, event)(0, "t")
     assert core.core.deadline() is None
     assert core.delivered(core.finish(0, "t")) == ["t"]
+
+
+# ---- kernels of other languages
+
+
+@pytest.fixture
+def foreign(empty):
+    """A client, and engine 0 without the extension."""
+    empty.clients("a")
+    empty.engines(0, tasks=False)
+    return empty
+
+
+def test_source_code_runs_as_a_cell_where_there_is_no_extension(foreign):
+    assert RunCell(0, "t") in foreign.submit("a", 0, "t", kind="execute")
+
+
+def test_output_after_the_idle_status_counts(foreign):
+    foreign.cell("a", 0, "c")
+    foreign.reply(0, "c")
+    assert foreign.delivered(foreign.idle(0, "c")) == ["c"] and not foreign.settled["c"]
+    foreign.tick(foreign.core.deadline())
+    assert foreign.settled["c"] == 1
+
+
+def test_the_next_cell_does_not_wait_for_the_output_of_the_last(foreign):
+    foreign.cell("a", 0, "c", "d")
+    foreign.reply(0, "c")
+    assert foreign.sent(foreign.idle(0, "c")) == ["d"]
+
+
+def test_trailing_output_is_complete_when_the_kernel_dies(foreign):
+    foreign.cell("a", 0, "c")
+    foreign.reply(0, "c")
+    foreign.idle(0, "c")
+    foreign.engine_dies(0)
+    assert foreign.settled["c"] == 1 and foreign.core.deadline() is None
+
+
+def test_cells_settle_in_their_order(foreign):
+    foreign.engines(1, tasks=False)
+    for engine, cell in ((0, "c"), (1, "d"), (0, "e")):
+        foreign.cell("a", engine, cell)
+        foreign.reply(engine, cell)
+        foreign.idle(engine, cell)
+    foreign.tick(foreign.core.deadline())
+    assert list(foreign.settled) == ["c", "d", "e"]

@@ -262,7 +262,7 @@ def test_an_unknown_engine_does_not_disturb_the_others(core):
     assert core.sent(core.handle(Submitted("a", "apply", 10, [("t", 9), ("u", 0)]))) == ["u"]
 
 
-@pytest.mark.parametrize("kind", ["apply", "map", "execute"])
+@pytest.mark.parametrize("kind", ["apply", "map"])
 def test_a_kernel_without_task_channel_refuses_tasks(empty, kind):
     empty.clients("a")
     empty.engines(0, tasks=False)

@@ -165,6 +165,11 @@ def test_a_client_catches_the_class_of_the_error():
     assert isinstance(error, KeyError)
 
 
+def test_a_cell_that_a_wrapper_of_another_language_says_was_interrupted():
+    error = part_of(cell_record(reply(status="abort", execution_count=3))).error
+    assert error.ename == "KeyboardInterrupt"
+
+
 def test_a_cell_that_the_kernel_aborted():
     """A stock kernel does that to everything that waits when a cell of another front end fails."""
     error = part_of(cell_record(reply(status="aborted", execution_count=3))).error

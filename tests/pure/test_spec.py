@@ -37,6 +37,13 @@ def test_a_kernelspec_is_found_by_name(install):
     assert find("mine").env == {"A": "1"}
 
 
+def test_a_kernel_that_a_signal_would_end_is_interrupted_by_a_message(install):
+    deno = {"argv": ["/bin/deno", "jupyter", "--kernel", "--conn", "{connection_file}"], "display_name": "x", "language": "ts"}
+    install("other", **deno)
+    install("mine", **ipykernel())
+    assert find("other").interrupt_mode == "message" and find("mine").interrupt_mode == "signal"
+
+
 def test_a_kernelspec_that_does_not_exist(install):
     install("mine", **ipykernel())
     with pytest.raises(ClusterError, match="no kernelspec 'other'.*mine"):
