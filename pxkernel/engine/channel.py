@@ -234,12 +234,15 @@ class TaskChannel:
     def _send(self, message: Any) -> None:
         send(self._socket, self._codec.encode(message))
 
-    def _read_all(self) -> None:
+    def _read_all(self) -> bool:
+        """Read what has arrived; whether anything has."""
+        read = False
         while self.active:
             try:
                 frames = receive(self._socket)
             except zmq.Again:
-                return
+                break
+            read = True
             try:
                 message = self._codec.decode(frames)
             except ProtocolError as error:
@@ -256,6 +259,7 @@ class TaskChannel:
             elif isinstance(message, Refused):
                 print(f"pxkernel.engine: the controller refuses: {message.reason}", file=sys.__stderr__)
                 self._controller_is_gone()
+        return read
 
     def _serve(self) -> None:
         """Called by the event loop when something may have arrived, and after a cell."""
@@ -269,21 +273,21 @@ class TaskChannel:
 
     def _serve_turn(self) -> None:
         end = time.monotonic() + TURN
-        while True:
-            # Last of all before the loop waits: the socket's descriptor tells edges, and sending swallows them.
-            self._read_all()
-            if not self.active:
-                return
-            if self._queue and not self._task_runs and not self._cells and time.monotonic() < end:
+        while self.active:
+            if self._may_start() and time.monotonic() < end:
                 task = self._queue.popleft()
                 if self._listener.claims.start(task[0]):
                     self._run(*task)
             elif self._unsettled is not None:
                 self._settle(self._unsettled)
-            else:
+            elif not self._read_all():
+                # Last of all before the loop waits: the socket's descriptor tells edges, and sending swallows them.
                 break
-        if self._queue and not self._task_runs and not self._cells:
+        if self._may_start():
             self._loop.add_callback(self._serve)
+
+    def _may_start(self) -> bool:
+        return bool(self._queue) and not self._task_runs and not self._cells
 
     def _ask(self, prompt: str, password: bool) -> str:
         """Called in a task by ``input()``: have the client ask its user, and wait for the answer."""

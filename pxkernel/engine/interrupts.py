@@ -68,8 +68,8 @@ class InterruptGate:
     def install(self) -> None:
         """Take the signals; SIGINT as well, which ipykernel ignores outside of a request, so that it ends a task."""
         for signum in (KNOCK, signal.SIGINT):
-            if signal.getsignal(signum) != self._handle:
-                before = signal.signal(signum, self._handle)
+            before = signal.signal(signum, self._handle)
+            if before != self._handle:
                 self._before.setdefault(signum, before)
 
     def uninstall(self) -> None:
