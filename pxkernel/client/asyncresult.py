@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import CompositeError, NotReadyError, PxkernelError
 from ..protocol.pack import unpack
-from ..protocol.wire import raw
+from ..protocol.sharing import load
 from .about import About
 from .arrivals import OUTPUT_TIMEOUT, Arrivals
 from .display import display_outputs
@@ -276,7 +276,7 @@ class AsyncResult(About, Arrivals):
     def _read(self, part: Part) -> Any:
         if part.method == "execute":
             return ExecuteReply(part)
-        return unpack(list(map(raw, part.frames)), namespace=self._client.namespace()) if part.frames else None
+        return unpack(load(part.frames), namespace=self._client.namespace()) if part.frames else None
 
     def _assemble(self, values: list[Any]) -> Any:
         return self._bare(values)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..protocol.credit import Credit
 from ..protocol.messages import Submit
-from ..protocol.wire import size
+from ..protocol.sharing import size
 from .tracking import SendTracker
 
 #: A message carries at most so many calls.

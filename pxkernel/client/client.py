@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from ..errors import EngineError, NoEnginesRegistered
 from ..protocol import messages as m
+from ..protocol.sharing import Shared, take_result
 from ..protocol.wire import raw
 from . import outputs
 from .asyncresult import AsyncResult
@@ -250,6 +251,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         label: str | None = None,
         track: bool = False,
         terms: dict[str, Any] | None = None,
+        copy: bool = False,
     ) -> Any:
         """Send calls to engines; the views use it.
 
@@ -265,14 +267,15 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             What errors are labelled with, "apply" or "execute".
         sizes
             Items in each call, for maps.
-        track
-            Whether the result tells when the payloads have been sent.
+        track, copy
+            Whether the result tells when the payloads have been sent; whether what they were made from may change at once.
         terms
             What balanced calls ask for: the fields of ``core.Terms`` that are not the default.
         """
         self._check()
         if kind not in ("execute", "cell"):
             self._members.check_python(engine for _, engines in calls for engine in engines)
+        calls = [(self._connection.prepared(payload, copy), engines) for payload, engines in calls]
         parts, message = self._prepare(kind, calls, method, code, sizes, label, options or {}, terms)
         result = make(self, parts)
         self._send_off(result, parts, message, track)
@@ -294,12 +297,12 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         options = {**options, "allow_stdin": outputs.interactive(), "label": label}
         parts: list[Part] = []
         message_calls: list[list[Any]] = []
-        for index, (_, engines) in enumerate(calls):
+        for index, (payload, engines) in enumerate(calls):
             targets = []
             for engine in engines:
                 task = f"{self._session}:{next(self._numbers)}"
                 part = Part(task, engine, self._uuid(engine), method, code, sizes[index] if sizes else 1, now)
-                part.label = label
+                part.label, part.lent = label, payload if isinstance(payload, Shared) else None
                 parts.append(part)
                 targets.append([task, engine])
             call = [kind, options, targets]
@@ -434,7 +437,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
                     part.settled = True
                 if part.settled:
                     del self._pending[task]
-                result._finish_part(part, record, frames)
+                result._finish_part(part, *take_result(record, frames))
 
     def _on_outputs(self, message: m.Outputs) -> None:
         for (task, msg_type, engine), payload in zip(message.outputs, message.payloads, strict=True):

@@ -20,10 +20,12 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.credit import LIMIT
 from ..protocol.messages import (
-    Abort, Ack, Hello, Interrupt, Leave, Message, Outputs, Refused, Results, Submit, Welcome,
+    Abort, Ack, Hello, Interrupt, Leave, Message, Outputs, Payload, Refused, Results, Submit, Welcome,
 )  # fmt: skip
+from ..protocol.pack import detached
+from ..protocol.sharing import is_shared, probe, share, size
 from ..protocol.sockets import COPIED, receive, send
-from ..protocol.wire import Codec, size
+from ..protocol.wire import Codec
 from .backlog import Backlog
 from .tracking import SendTracker
 
@@ -67,6 +69,8 @@ class Connection:
         #: Whether the connection has broken and it is not certain yet that the controller has ended.
         self._broken = False
         self._pid = os.getpid()
+        #: Whether the controller opens shared memory of this process.
+        self.shares = False
 
     def open(self, timeout: float) -> Welcome:
         """Connect and wait for the controller's answer.
@@ -83,7 +87,9 @@ class Connection:
         self._socket.set_hwm(0)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._socket.connect(self._cluster.address)
-        send(self._socket, self._codec.encode(Hello("client", self._session, os.getpid(), None, {})))
+        proof = probe()
+        info = {"memory": proof and proof[0].hex()}
+        send(self._socket, self._codec.encode(Hello("client", self._session, os.getpid(), None, info)))
         end = time.monotonic() + timeout
         # It may end just now: then nobody will answer.
         while not (came := self._socket.poll(100)) and time.monotonic() < end and self._cluster.alive():
@@ -96,6 +102,7 @@ class Connection:
             if answer is None:
                 raise TimeoutError(f"the controller of {self._cluster.path} did not answer in {timeout:g} s")
             raise ClusterError(f"the controller refuses: {getattr(answer, 'reason', answer)}")
+        self.shares = bool(answer.info.get("memory"))
         self._wake_read, self._wake_write = os.pipe()
         self._close_pipe = weakref.finalize(self, _close, self._wake_read, self._wake_write)
         # At exit the thread may still be running.
@@ -115,6 +122,13 @@ class Connection:
         if not self._woken:
             self._woken = True
             self._wake()
+
+    def prepared(self, payload: Payload, copy: bool) -> Payload:
+        """A payload for a Submit: its buffers in shared memory if that pays and the controller opens it.
+
+        With ``copy`` it does not refer to the objects that it was made from in any case.
+        """
+        return (share(payload) if self.shares else None) or (detached(payload) if copy else payload)
 
     def _wake(self) -> None:
         # Under a lock with the closing: the number of a closed descriptor may mean another file by then.
@@ -221,11 +235,12 @@ class Connection:
             else:
                 self._on_message(message)
                 if isinstance(message, Results | Outputs):
-                    self._acknowledge(isinstance(message, Outputs), sum(map(size, message.payloads)))
+                    self._acknowledge(isinstance(message, Outputs), message.payloads)
 
-    def _acknowledge(self, outputs: bool, amount: int) -> None:
-        self._unacknowledged[outputs] += amount
-        if self._unacknowledged[outputs] > LIMIT // 16:
+    def _acknowledge(self, outputs: bool, payloads: Sequence[Payload]) -> None:
+        self._unacknowledged[outputs] += sum(map(size, payloads))
+        # The controller keeps shared memory until it knows that it has been opened here.
+        if self._unacknowledged[outputs] > LIMIT // 16 or any(map(is_shared, payloads)):
             self._send(Ack(self._unacknowledged[outputs], outputs))
             self._unacknowledged[outputs] = 0
 
@@ -238,6 +253,7 @@ class Connection:
     def _lose(self, reason: str) -> None:
         if not self._lost:
             self._lost = True
+            self._give_up()
             self._on_lost(reason)
 
     def _destroy(self) -> None:
@@ -245,8 +261,13 @@ class Connection:
         self._monitor.close(linger=0)
         self._socket.close(self._linger)
         self._context.term()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """What waits will not be sent."""
         self._backlog.clear()
-        for _, tracker in self._outgoing:
+        while self._outgoing:
+            _, tracker = self._outgoing.popleft()
             if tracker is not None:
                 tracker.hand_over()
 

@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..protocol.messages import DATA
 from ..protocol.pack import unpack
+from ..protocol.sharing import Shared
 from ..protocol.wire import raw
 
 #: The names that old documents (seed 004) use for what IPython has renamed since.
@@ -99,7 +100,7 @@ class Part:
 
     __slots__ = (
         "after", "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "follow", "frames",
-        "label", "method", "msg_id", "outputs", "published", "received", "record", "settled", "size", "submitted",
+        "label", "lent", "method", "msg_id", "outputs", "published", "received", "record", "settled", "size", "submitted",
         "unpublished",
     )  # fmt: skip
 
@@ -115,6 +116,8 @@ class Part:
         #: The message ids that a balanced call depends on.
         self.after: Sequence[str] = ()
         self.follow: Sequence[str] = ()
+        #: The payload, as long as somebody may have to open its shared memory.
+        self.lent: Shared | None = None
         self.submitted = now
         self.received: float | None = None
         self.record: dict[str, Any] = {}
@@ -137,6 +140,7 @@ class Part:
 
     def finish(self, record: dict[str, Any], frames: Sequence[Any], now: float) -> None:
         self.record, self.frames = record, frames
+        self.lent = None
         status = record["status"]
         if status == "error":
             self.error = self._remote_error(record["error"])

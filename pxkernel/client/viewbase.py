@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..protocol.pack import detached
 from ..protocol.standins import Reference
 from .asyncresult import AsyncResult
 from .executor import ViewExecutor
@@ -148,11 +147,10 @@ class View(ABC):
         """
         blocking = self.block if block is None else block
         tracked = self.track if track is None else track
-        if not blocking and not tracked:
-            # The caller may write to its arrays before they are on the way.
-            calls = [(detached(payload), engines) for payload, engines in calls]
         options["label"] = self.label if label is None else label
-        result = self.client.submit(kind, calls, make, track=tracked, **options)
+        # Else the caller may write to its arrays before they are on the way.
+        copy = not blocking and not tracked
+        result = self.client.submit(kind, calls, make, track=tracked, copy=copy, **options)
         self.history += result.msg_ids
         return self.get_blocking(result) if blocking else result
 

@@ -19,7 +19,7 @@ from itertools import count
 from typing import Any
 
 from ..kernels.channels import KernelMessage
-from ..protocol.wire import size
+from ..protocol.sharing import size
 from .entries import Entry
 from .store import Store
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..kernels.channels import KernelMessage
-from ..protocol.wire import raw, size
+from ..protocol.sharing import size
+from ..protocol.wire import raw
 
 #: What an entry costs beside its payloads, in bytes (measured, rounded up), and what one output costs beside its text.
 OVERHEAD = 1500

@@ -11,7 +11,8 @@ from typing import Any
 import zmq
 
 from ..errors import ProtocolError
-from ..protocol.messages import Message
+from ..protocol.messages import Answer, Hello, Message
+from ..protocol.sharing import can_open, inlined
 from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec
 
@@ -33,6 +34,8 @@ class Front:
         self.address = f"ipc://{path}"
         #: Who is behind an identity: the name of a client or the id of an engine.
         self.who: dict[bytes, str | int] = {}
+        #: Those that can open shared memory of this process.
+        self._sharing: set[bytes] = set()
         self._codec = Codec(key)
         self.socket: zmq.Socket[Any] = context.socket(zmq.ROUTER)
         self.socket.set_hwm(0)
@@ -53,10 +56,18 @@ class Front:
             except ProtocolError as error:
                 print(f"dropped: {error}", file=sys.stderr, flush=True)
                 continue
+            if isinstance(message, Hello):
+                self._sharing.intersection_update(self.who)
+                if can_open(message.info.get("memory")):
+                    # Of the same user and of the same process namespace: then it can open ours as well.
+                    self._sharing.add(identity)
             yield identity, message
 
     def send(self, identity: bytes, message: Message) -> bool:
         """Send a message; whether there is still somebody behind ``identity``."""
+        # Nobody acknowledges an Answer, so that its shared memory might be gone before it is opened.
+        if identity not in self._sharing or isinstance(message, Answer):
+            message = inlined(message)
         try:
             send(self.socket, [identity, *self._codec.encode(message)])
         except zmq.ZMQError as error:
@@ -64,6 +75,10 @@ class Front:
                 raise
             return False
         return True
+
+    def shares(self, identity: bytes) -> bool:
+        """Whether the process behind an identity can open shared memory of this one, and the other way round."""
+        return identity in self._sharing
 
     def client(self, identity: bytes) -> str | None:
         """The client behind an identity, if one is."""

@@ -19,6 +19,7 @@ from ..core.events import Acked, Event
 from ..kernels.channels import KernelMessage
 from ..protocol.credit import LIMIT
 from ..protocol.messages import DATA, Ack, Message, Outputs, Results, Settled
+from ..protocol.sharing import Lent
 from .book import Book
 
 #: The iopub messages that are somebody's output.
@@ -46,6 +47,8 @@ class Outbox:
     unacknowledged: int = 0
     #: Bytes of output, by task, that the client had no credit for.
     dropped: dict[str, int] = field(default_factory=dict)
+    #: Results that it may still have to open.
+    lent: Lent = field(default_factory=Lent)
 
     def add_output(self, task_id: str, message: KernelMessage) -> None:
         self.outputs.append([task_id, message.msg_type, message.engine])
@@ -58,6 +61,7 @@ class Outbox:
     def add_result(self, task_id: str, record: dict[str, Any], frames: Sequence[Any]) -> None:
         self.results.append([task_id, record])
         self.result_payloads.append(frames)
+        self.lent.add(frames)
 
     def settle(self, task_id: str, now: float) -> None:
         if not self.settled:
@@ -158,6 +162,12 @@ class Relay:
         self._book.settled(task)
         if (outbox := self._outboxes.get(client)) is not None:
             outbox.settle(task, time.monotonic())
+
+    def acked(self, client: str, message: Ack) -> None:
+        """A client has received results or output."""
+        outbox = self._outboxes.get(client)
+        if outbox is not None and not message.outputs:
+            outbox.lent.acknowledged(message.amount)
 
     def acknowledge(self, client: str, amount: int) -> None:
         """Give a client back its submission credit, some of it at a time."""

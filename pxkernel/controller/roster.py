@@ -286,7 +286,7 @@ class Roster:
     def _welcome(self, record: EngineRecord, identity: bytes) -> None:
         record.identity = identity
         self._front.who[identity] = record.id
-        self._front.send(identity, Welcome(record.id, [], {}))
+        self._front.send(identity, Welcome(record.id, [], {"memory": self._front.shares(identity)}))
         self._connect(record)
 
     def _connect(self, record: EngineRecord) -> None:

@@ -27,8 +27,8 @@ from ..errors import ProtocolError
 from ..kernels.channels import Channels, KernelMessage
 from ..kernels.forkserver import forkserver
 from ..protocol import messages as m
+from ..protocol import sharing
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.wire import size
 from .book import Book
 from .front import Front
 from .hub import Hub
@@ -228,6 +228,7 @@ class Server:
             "departed": list(self._roster.departed.items()),
             "restarting": self._roster.restarting(),
             "prospects": self._roster.prospects(),
+            "memory": self._front.shares(identity),
         }
         self._front.send(identity, m.Welcome(None, self._roster.known(), info))
         self._watch.add(hello.pid, self._client_gone, hello.session)
@@ -256,6 +257,9 @@ class Server:
             own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
             if not own or any(task in self._book for task, _ in own):
                 raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
+            with contextlib.suppress(ProtocolError, OSError):
+                # Else the engine may still be able to open it, or it tells the client why not.
+                payload = sharing.take(payload)
             self._accept(client, kind, options, payload, own, *terms)
 
     def _accept(
@@ -269,7 +273,7 @@ class Server:
     ) -> None:
         asked = None if terms is None else terms_of(terms)
         self._book.submitted(client, kind, options, payload, targets, terms)
-        self._handle(e.Submitted(client, kind, size(payload), targets, asked))
+        self._handle(e.Submitted(client, kind, sharing.size(payload), targets, asked))
 
     def _abort(self, identity: bytes, message: m.Abort) -> None:
         if (client := self._client_of(identity)) is not None:
@@ -281,6 +285,7 @@ class Server:
 
     def _acked(self, identity: bytes, message: m.Ack) -> None:
         if (client := self._front.client(identity)) is not None:
+            self._relay.acked(client, message)
             self._handle(e.Acked(client, message.amount, message.outputs))
 
     def _ask(self, identity: bytes, message: m.Ask) -> None:
@@ -307,10 +312,13 @@ class Server:
         results = []
         for (task, record), frames in zip(message.results, message.payloads, strict=True):
             if task in self._book:
+                record, frames = sharing.take_result(record, frames)
                 record["engine"] = engine
                 self._book.finished(task, engine, record, frames)
                 seconds = record["completed"] - record["started"]
-                results.append((task, size(frames), seconds, not record.get("quiet"), outcome_of(record)))
+                results.append((task, sharing.size(frames), seconds, not record.get("quiet"), outcome_of(record)))
+        if shared := sum(sharing.size(payload) for payload in message.payloads if sharing.is_shared(payload)):
+            self._front.send(identity, m.Ack(shared))
         self._handle(e.TasksFinished(engine, results))
 
     def _recalled(self, identity: bytes, message: m.Recalled) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..kernels.channels import KernelMessage
 from ..protocol.clusterfile import private
+from ..protocol.sharing import load
 from ..protocol.wire import raw
 from .entries import Entry
 
@@ -100,15 +101,17 @@ class SQLiteStore:
 
 def _row(entry: Entry) -> tuple[Any, ...]:
     outputs = [[message.engine, message.msg_type, message.content, *message.buffers] for message in entry.outputs]
+    # What is on disk must not point into memory.
+    request, result = (None if payload is None else load(payload) for payload in (entry.request, entry.result))
     head = {
         **{name: getattr(entry, name) for name in _HEAD},
-        "request": _lengths(entry.request),
-        "result": _lengths(entry.result),
+        "request": _lengths(request),
+        "result": _lengths(result),
         "outputs": [[engine, msg_type, _lengths(frames)] for engine, msg_type, *frames in outputs],
     }
     printed = b"".join(bytes(raw(frame)) for _, _, *frames in outputs for frame in frames)
     is_code = entry.kind in ("execute", "cell")
-    blobs = _joined(entry.request), _joined(entry.result)
+    blobs = _joined(request), _joined(result)
     return entry.id, entry.number, entry.size, is_code, json.dumps(head), printed, *blobs
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from ..protocol.wire import size
+from ..protocol.sharing import size
 from .entries import Entry
 from .settings import Settings
 from .sqlite import SQLiteStore

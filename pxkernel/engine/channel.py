@@ -28,6 +28,7 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import (
+    Ack,
     Finished,
     Hello,
     InputReply,
@@ -38,6 +39,7 @@ from ..protocol.messages import (
     Run,
     Welcome,
 )  # fmt: skip
+from ..protocol.sharing import Lent, Shared, probe
 from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec, raw
 from . import lifeline
@@ -55,6 +57,8 @@ from .stdin import Stdin
 TURN = 0.02
 #: How often a task that waits for its user looks whether it was interrupted just before it began to wait, in seconds.
 INPUT_POLL = 0.1
+#: How long what was sent last may take to be received when the engine leaves, in seconds.
+LINGER = 1.0
 #: How long the controller may take to answer a kernel that asks to be adopted, in seconds.
 WELCOME_TIMEOUT = 10.0
 
@@ -90,6 +94,8 @@ class TaskChannel:
         self._runner = Runner(kernel, self._gate)
         self._stacks = StackDump(cluster.directory)
         self._queue: deque[tuple[str, str, dict[str, Any], Any]] = deque()
+        #: Results that the controller may still have to open.
+        self._lent = Lent()
         self._output = OutputWatch(kernel.session)
         #: The last task that has made output since the streams were flushed.
         self._unsettled: str | None = None
@@ -112,13 +118,15 @@ class TaskChannel:
         ClusterError
             The controller refuses, or does not answer.
         """
-        self._socket.linger = 1000
+        self._socket.linger = int(LINGER * 1000)
         self._socket.set_hwm(0)
         self._socket.connect(self._cluster.address)
         adopt = self._launched is None
         info: dict[str, Any] = {"incarnation": self._launched["incarnation"] if self._launched else None}
         if adopt:
             info["connection"] = _connection_info()
+        self._proof = probe()
+        info["memory"] = self._proof and self._proof[0].hex()
         hello = Hello("engine", self._session, os.getpid(), self.engine_id, info)
         if adopt:
             self._send(hello)
@@ -151,7 +159,12 @@ class TaskChannel:
         if not isinstance(answer, Welcome):
             self._close()
             raise ClusterError(f"the cluster does not take this kernel: {getattr(answer, 'reason', answer)}")
-        self.engine_id = answer.engine_id
+        self._welcomed(answer)
+
+    def _welcomed(self, welcome: Welcome) -> None:
+        self.engine_id = welcome.engine_id
+        self._runner.shares = bool(welcome.info.get("memory"))
+        self._proof = None
 
     def _prepare_launched(self, hello: Hello) -> None:
         assert self._launched is not None
@@ -180,6 +193,10 @@ class TaskChannel:
         """Stop being an engine and tell the controller."""
         if self.active:
             self._send(Leave(reason))
+            end = time.monotonic() + LINGER
+            while self._lent.open and (left := end - time.monotonic()) > 0:
+                if self._socket.poll(int(left * 1000) + 1):
+                    self._read_all()
             self._close()
 
     def _close(self) -> None:
@@ -251,9 +268,13 @@ class TaskChannel:
             if isinstance(message, Run):
                 tasks = zip(message.tasks, message.payloads, strict=True)
                 self._queue.extend((*task, payload) for task, payload in tasks)
+            elif isinstance(message, Ack):
+                self._lent.acknowledged(message.amount)
             elif isinstance(message, InputReply):
                 if message.task == self._task:
                     self._typed = json.loads(bytes(raw(message.payloads[0][0])))["value"]
+            elif isinstance(message, Welcome):
+                self._welcomed(message)
             elif isinstance(message, Release):
                 self._close()
             elif isinstance(message, Refused):
@@ -336,6 +357,8 @@ class TaskChannel:
             record["quiet"] = True
         else:
             self._unsettled = task_id
+        if isinstance(frames, Shared):
+            self._lent.add(frames)
         self._send(Finished([[task_id, record]], (frames,)))
 
     def _settle(self, last: str) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import UnmetDependency, class_names
 from ..protocol.pack import detached, missing_name_hint, pack_result, unpack
+from ..protocol.sharing import load, share
 from ..protocol.wire import raw
 from . import namespace
 from .dependent import dependent
@@ -42,6 +43,8 @@ class Runner:
         self._shell = kernel.shell
         namespace.user = kernel.shell.user_ns
         self._gate = gate
+        #: Whether the controller opens shared memory of this process.
+        self.shares = False
         self._kinds: dict[str, Callable[[Sequence[Any]], Any]] = {
             "apply": self._apply,
             "control": self._apply,
@@ -82,12 +85,12 @@ class Runner:
             record["unmet"] = True
 
     def _unpack(self, payload: Sequence[Any]) -> Any:
-        return unpack(list(map(raw, payload)), namespace=self._shell.user_ns, travelled=namespace.travelled)
+        return unpack(load(payload), namespace=self._shell.user_ns, travelled=namespace.travelled)
 
-    @staticmethod
-    def _pack(value: Any) -> list[Any]:
-        # The next task may change the very arrays that this one has returned, before they are on the way.
-        return detached(pack_result(value))
+    def _pack(self, value: Any) -> list[Any]:
+        # Both copy: the next task may change the very arrays that this one has returned, before they are on the way.
+        frames = pack_result(value)
+        return (share(frames) if self.shares else None) or detached(frames)
 
     def _apply(self, payload: Sequence[Any]) -> tuple[Any, None]:
         function, args, kwargs = self._unpack(payload)

@@ -30,11 +30,6 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 _from_json = json.JSONDecoder().decode
 
 
-def size(frames: Sequence[Any]) -> int:
-    """The bytes of a list of frames (bytes, buffers or zmq frames)."""
-    return sum(map(len, frames))
-
-
 def raw(frame: Any) -> Any:
     """The buffer of a zmq frame; bytes and memoryviews are their own."""
     return getattr(frame, "buffer", frame)

@@ -10,7 +10,7 @@ import pytest
 
 from pxkernel.errors import ProtocolError
 from pxkernel.protocol import messages as m
-from pxkernel.protocol.wire import SIGNATURE, Codec, raw, size
+from pxkernel.protocol.wire import SIGNATURE, Codec, raw
 
 KEY = bytes(range(32))
 PAYLOADS = ([b"pickle"], [b"pickle", b"buffer", b""], [b""])
@@ -140,10 +140,6 @@ def test_a_thousand_tasks_in_one_message(codec):
     back = codec.decode(codec.encode(m.Run(tasks, tuple([b"%d" % i, b"x"] for i in range(1000)))))
     assert back.tasks == tasks
     assert listed(back.payloads)[999] == [b"999", b"x"]
-
-
-def test_size_counts_every_frame():
-    assert size([b"12", memoryview(b"345"), Frame(b"6789")]) == 9
 
 
 def test_raw_unwraps_zmq_frames():
