@@ -162,6 +162,8 @@ class ParallelMagics:
             self.shell.user_ns[arguments.out] = result
         if verbose if arguments.verbose is None else arguments.verbose:
             print(("Parallel" if blocking else "Async parallel") + f" execution on engines: {_named(result.engine_id)}")
+        if not blocking and self.defaults.overridden(arguments).stream:
+            waiting.follow(result)
         if arguments.local:
             self.shell.run_cell(code)
         if not blocking:

@@ -7,8 +7,9 @@ import signal
 import sys
 
 from ..client.asyncresult import AsyncResult
+from ..client.cellscreen import CellScreen
 from ..client.display import display_outputs
-from ..client.outputs import interactive
+from ..client.outputs import get_shell, in_notebook, interactive
 from ..client.progress import Progress
 from ..client.stopping import stop
 from ..client.view import DirectView
@@ -36,6 +37,19 @@ def wait(result: AsyncResult, stream: bool, progress_after: float) -> None:
         result._show_rest()
     else:
         result.wait_for_output()
+
+
+def follow(result: AsyncResult) -> None:
+    """Show the output of a call that nobody waits for in the cell that makes it, whenever it comes (issue 4).
+
+    In a notebook; a terminal shows it when somebody waits.
+    """
+    if in_notebook():
+        screen = CellScreen(get_shell().kernel)
+        screen.open()
+        result._live.send_to(screen)
+        result._listeners.append(result._live.show_new)
+        result._live.show_new()
 
 
 def show(result: AsyncResult, groupby: str | None) -> None:

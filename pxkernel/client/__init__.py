@@ -23,5 +23,8 @@
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply
 - ``inspection``  rc.top() and rc.stacks()
 - ``stopping``    what Ctrl-C does to a call that blocks
+- ``progress``    a bar that counts what is done of a call
+- ``prompts``     answers to what running code asks its user
+- ``cellscreen``  the output of a call that nobody waits for, in the cell that made it
 - ``outputs``     showing what engines print and display, labelled with the engine
 """

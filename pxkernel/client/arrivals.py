@@ -27,6 +27,8 @@ from .records import Part
 if TYPE_CHECKING:
     from .client import Client
 
+#: How long the beginning of a line waits for its rest before it is shown, in seconds.
+HOLD = 0.3
 #: How long output may take after the last reply, in seconds: its end is announced, this is for engines that vanish.
 OUTPUT_TIMEOUT = 10.0
 
@@ -189,10 +191,13 @@ class Arrivals(Future[Any]):
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return False
+                holding = show and self._live.holding and (left is None or left > HOLD)
                 try:
-                    changes.get(timeout=left)
+                    changes.get(timeout=HOLD if holding else left)
                 except Empty:
-                    return finished()
+                    if not holding:
+                        return finished()
+                    self._live.release()
         finally:
             self._listeners.remove(listener)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..tracebacks import to_show
-from .outputs import Printer
+from .outputs import Printer, Screen
 from .records import Part
 
 #: How ``display_outputs`` can order what several engines have put out.
@@ -29,7 +29,7 @@ class LiveOutput:
         self.arrived: list[tuple[Part, Output]] = []
         self._shown = 0
         self._results_shown = 0
-        self._printer = Printer()
+        self._printer = Printer(hold=len(parts) > 1)
         self._showing = threading.Lock()
         #: The ids of the calls whose error has been shown.
         self.errors_shown: set[str] = set()
@@ -49,6 +49,23 @@ class LiveOutput:
                 self._results_shown += 1
                 if part.execute_result is not None:
                     self._printer.show(part.engine_id, "execute_result", part.execute_result)
+            if self._printer.holding and all(part.settled for part in self._parts):
+                self._printer.finish()
+
+    def send_to(self, screen: Screen) -> None:
+        """Have what is shown from here on shown on ``screen``."""
+        with self._showing:
+            self._printer = Printer(screen, hold=len(self._parts) > 1)
+
+    @property
+    def holding(self) -> bool:
+        """Whether a part of a line waits for its rest."""
+        return self._printer.holding
+
+    def release(self) -> None:
+        """Show the parts of lines whose rest has not come for a while."""
+        with self._showing:
+            self._printer.release()
 
     def skip(self) -> None:
         """What has arrived has been shown in another way."""

@@ -6,9 +6,14 @@ In a notebook and in terminal IPython what engines print appears as it comes, ``
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
+import uuid
 from typing import Any
+
+#: One stream of one engine.
+Speaker = tuple[str, int]
 
 
 def get_shell() -> Any:
@@ -22,6 +27,11 @@ def interactive() -> bool:
     return threading.current_thread() is threading.main_thread() and get_shell() is not None
 
 
+def in_notebook() -> bool:
+    """Whether this process is a Jupyter kernel: its front end can update what was displayed."""
+    return getattr(get_shell(), "kernel", None) is not None
+
+
 def publish(content: dict[str, Any], **options: Any) -> None:
     """Display the ``content`` of a Jupyter display message; outside IPython, print its text.
 
@@ -33,49 +43,142 @@ def publish(content: dict[str, Any], **options: Any) -> None:
         print(content["data"]["text/plain"], flush=True)
 
 
-class Printer:
-    """Shows the outputs of one call. A label is printed when another engine or stream starts to speak."""
+class Screen:
+    """Where output is shown: the cell that runs, the terminal, or the output of a script."""
 
-    def __init__(self) -> None:
-        self._speaker: tuple[str, int] | None = None
+    def write(self, name: str, text: str) -> None:
+        """Print ``text`` to "stdout" or "stderr"."""
+        out = sys.stderr if name == "stderr" else sys.stdout
+        with _beside_bars(out):
+            out.write(text)
+            out.flush()
+
+    def publish(self, content: dict[str, Any], **options: Any) -> None:
+        """Display, as ``publish`` does."""
+        publish(content, **options)
+
+    def clear(self, wait: bool) -> None:
+        """Clear what was shown, where that is possible."""
+        if (shell := get_shell()) is not None:
+            shell.display_pub.clear_output(wait=wait)
+
+
+def _beside_bars(out: Any) -> Any:
+    """Take tqdm's bars off their lines while something else is printed to a terminal."""
+    tqdm = sys.modules.get("tqdm.std")
+    return contextlib.nullcontext() if tqdm is None or not out.isatty() else tqdm.tqdm.external_write_mode(nolock=True)
+
+
+class Printer:
+    """Shows the outputs of one call. A label is printed when another engine or stream starts to speak.
+
+    Parameters
+    ----------
+    screen
+        Where; None: where this is called.
+    hold
+        Whether a line is shown when it is complete. Otherwise what several engines print at a time would be torn where
+        their messages end.
+    """
+
+    def __init__(self, screen: Screen | None = None, hold: bool = False) -> None:
+        self._screen = Screen() if screen is None else screen
+        self._hold = hold
+        self._speaker: Speaker | None = None
         self._at_line_start = True
         #: Who was interrupted in the middle of a line, which was then closed.
-        self._cut: set[tuple[str, int]] = set()
+        self._cut: set[Speaker] = set()
+        #: The incomplete lines that are held back.
+        self._held: dict[Speaker, str] = {}
+        #: The lines that are written over again and again, such as progress bars.
+        self._bars: dict[Speaker, Bar] = {}
+
+    @property
+    def holding(self) -> bool:
+        """Whether there is something that ``release`` or ``finish`` shows."""
+        return bool(self._held or self._bars)
+
+    def release(self) -> None:
+        """Show what was held back: the rest of a line has not come."""
+        for speaker in list(self._held):
+            self._speak(speaker, self._held.pop(speaker))
+
+    def finish(self) -> None:
+        """Show what is left: nothing will come any more."""
+        self.release()
+        for speaker in list(self._bars):
+            self.end_line()
+            self._bars.pop(speaker).close("")
 
     def show(self, engine: int, msg_type: str, content: dict[str, Any]) -> None:
         """One output of one engine; ``content`` is that of the Jupyter message ``msg_type``."""
         if msg_type == "stream":
-            self._stream(engine, content["name"], content["text"])
-        elif msg_type == "display_data":
+            self._stream((content["name"], engine), content["text"])
+            return
+        for speaker in [speaker for speaker in self._held if speaker[1] == engine]:
+            self._speak(speaker, self._held.pop(speaker))
+        if msg_type == "display_data":
             self._label("output", engine)
-            publish(content)
+            self._screen.publish(content, **_transient(engine, content))
         elif msg_type == "update_display_data":
-            publish(content, transient=content.get("transient"), update=True)
+            self._screen.publish(content, **_transient(engine, content), update=True)
         elif msg_type == "execute_result":
             self._result(engine, content)
         elif msg_type == "clear_output":
             self.end_line()
-            if (shell := get_shell()) is not None:
-                shell.display_pub.clear_output(wait=content.get("wait", False))
+            self._screen.clear(content.get("wait", False))
 
-    def _stream(self, engine: int, name: str, text: str) -> None:
-        out = sys.stderr if name == "stderr" else sys.stdout
-        if self._speaker != (name, engine):
-            if (name, engine) in self._cut:
-                self._cut.remove((name, engine))
+    def _stream(self, speaker: Speaker, text: str) -> None:
+        text = self._held.pop(speaker, "") + text.replace("\r\n", "\n")
+        if "\r" in text or speaker in self._bars:
+            text = self._overwritten(speaker, text)
+        elif self._hold and not text.endswith("\n"):
+            complete = text.rfind("\n") + 1
+            self._held[speaker], text = text[complete:], text[:complete]
+        if text:
+            self._speak(speaker, text)
+
+    def _overwritten(self, speaker: Speaker, text: str) -> str:
+        """Draw the line that ``text`` writes over; returns what stays: lines before it and after it."""
+        *lines, rest = text.split("\n")
+        stays = ""
+        for line in lines:
+            if "\r" not in line and speaker not in self._bars:
+                stays += line + "\n"
+                continue
+            bar = self._bars.pop(speaker, None) or Bar(self._screen, speaker)
+            if stays:
+                self._speak(speaker, stays)
+                stays = ""
+            self.end_line()
+            bar.close(line)
+        if "\r" in rest or speaker in self._bars:
+            if stays:
+                self._speak(speaker, stays)
+            if speaker not in self._bars:
+                self.end_line()
+                self._bars[speaker] = Bar(self._screen, speaker)
+            self._bars[speaker].draw(rest)
+            return ""
+        return stays + rest
+
+    def _speak(self, speaker: Speaker, text: str) -> None:
+        name, engine = speaker
+        if self._speaker != speaker:
+            if speaker in self._cut:
+                self._cut.remove(speaker)
                 text = text.removeprefix("\n")
                 if not text:
                     return
             self.end_line()
-            out.write(f"[{name}:{engine}]" + ("\n" if "\n" in text.rstrip("\n") else " "))
-            self._speaker = (name, engine)
-        out.write(text)
-        out.flush()
+            text = f"[{name}:{engine}]" + ("\n" if "\n" in text.rstrip("\n") else " ") + text
+            self._speaker = speaker
+        self._screen.write(name, text)
         self._at_line_start = text.endswith("\n")
 
     def _label(self, kind: str, engine: int) -> None:
         self.end_line()
-        print(f"[{kind}:{engine}]", flush=True)
+        self._screen.write("stdout", f"[{kind}:{engine}]\n")
 
     def _result(self, engine: int, content: dict[str, Any]) -> None:
         self.end_line()
@@ -86,13 +189,57 @@ class Printer:
             data["text/plain"] = label + ("\n" if "\n" in text else "") + text
         else:
             # A front end shows the richest form only, so the label needs a line of its own.
-            print(label, flush=True)
-        publish({**content, "data": data})
+            self._screen.write("stdout", label + "\n")
+        self._screen.publish({**content, "data": data})
 
     def end_line(self) -> None:
         """Close an unfinished line, in the stream that it is in."""
         if not self._at_line_start and self._speaker is not None:
             self._cut.add(self._speaker)
-            print(file=sys.stderr if self._speaker[0] == "stderr" else sys.stdout, flush=True)
+            self._screen.write(self._speaker[0], "\n")
         self._speaker = None
         self._at_line_start = True
+
+
+class Bar:
+    """A line of one engine that is written over again and again: one display in a notebook, the last state elsewhere."""
+
+    def __init__(self, screen: Screen, speaker: Speaker):
+        self._screen = screen
+        self._speaker = speaker
+        self._display = f"pxkernel-{uuid.uuid4().hex}"
+        self._line = ""
+        self._shown = False
+
+    def draw(self, text: str) -> None:
+        """``text`` continues the line; after a carriage return it writes over it."""
+        before, _, after = text.rpartition("\r")
+        if "\r" in text:
+            # What was written before a return at the very end still stands there.
+            self._line = after or before.rpartition("\r")[2] or self._line
+        else:
+            self._line += text
+        if in_notebook():
+            self._publish()
+
+    def close(self, text: str) -> None:
+        """``text`` is the end of the line."""
+        self.draw(text)
+        if self._line.strip() and not in_notebook():
+            self._screen.write(self._speaker[0], self._labelled + "\n")
+
+    @property
+    def _labelled(self) -> str:
+        return f"[{self._speaker[0]}:{self._speaker[1]}] {self._line.strip()}"
+
+    def _publish(self) -> None:
+        if self._line.strip():
+            content = {"data": {"text/plain": self._labelled}, "metadata": {}}
+            self._screen.publish(content, transient={"display_id": self._display}, update=self._shown)
+            self._shown = True
+
+
+def _transient(engine: int, content: dict[str, Any]) -> dict[str, Any]:
+    """The option with the id by which the display can be updated, if it has one; engines may use the same id."""
+    display_id = content.get("transient", {}).get("display_id")
+    return {} if display_id is None else {"transient": {"display_id": f"{display_id}@{engine}"}}

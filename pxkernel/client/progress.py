@@ -12,7 +12,7 @@ import time
 import uuid
 from typing import Any
 
-from .outputs import get_shell, publish
+from .outputs import in_notebook, publish
 
 #: How often the time that a bar shows is renewed when nothing happens, in seconds.
 REFRESH = 0.5
@@ -116,6 +116,5 @@ def _new_bar(total: int, name: str, unit: str) -> Any:
         monitor_interval = 0
         _lock = threading.RLock()
 
-    in_notebook = getattr(get_shell(), "kernel", None) is not None
-    options: dict[str, Any] = {"file": _Display(), "ncols": 80} if in_notebook else {"dynamic_ncols": True}
+    options: dict[str, Any] = {"file": _Display(), "ncols": 80} if in_notebook() else {"dynamic_ncols": True}
     return Bar(total=total, desc=name, unit=unit, miniters=1, mininterval=0.1, **options)

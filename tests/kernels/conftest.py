@@ -178,14 +178,18 @@ class Shown:
         #: The data of every display, and everything but errors and the result in order as text.
         self.displays = []
         self.texts = []
-        #: The data of updates of displays.
+        #: The data of updates of displays, the ids of displays and updates, and the kinds of all messages.
         self.updates = []
+        self.display_ids = []
+        self.kinds = []
         #: The prompts that were shown, in order.
         self.prompts = []
         self._stream = None
 
     def add(self, message):
         kind, content = message["msg_type"], message["content"]
+        self.kinds.append(kind)
+        self.display_ids += [content["transient"]["display_id"]] if content.get("transient") else []
         if kind == "stream":
             text = COLOUR.sub("", content["text"])
             setattr(self, content["name"], getattr(self, content["name"]) + text)

@@ -2,12 +2,14 @@
 
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from pxkernel.client import outputs
+from pxkernel.client import cellscreen, outputs
+from pxkernel.client.cellscreen import CellScreen
 from pxkernel.client.outputs import Printer, get_shell, interactive
 
 
@@ -16,6 +18,17 @@ def printer(monkeypatch):
     """A printer in a plain Python."""
     monkeypatch.setattr(outputs, "get_shell", lambda: None)
     return Printer()
+
+
+@pytest.fixture
+def wait_until():
+    def wait(condition, timeout=10.0):
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end
+            threading.Event().wait(0.005)
+
+    return wait
 
 
 class Shell:
@@ -124,6 +137,159 @@ def test_empty_lines_stay(printer, capsys):
     assert capsys.readouterr().out == "[stdout:0] \n"
 
 
+# ---- several engines at a time
+
+
+@pytest.fixture
+def holding(printer):
+    return Printer(hold=True)
+
+
+def test_lines_are_not_torn_where_messages_end(holding, capsys):
+    for engine, text in ((0, "a0\na"), (1, "b0\nb"), (0, "1\n"), (1, "1\n")):
+        stream(holding, engine, text)
+    assert capsys.readouterr().out == "[stdout:0] a0\n[stdout:1] b0\n[stdout:0] a1\n[stdout:1] b1\n"
+    assert not holding.holding
+
+
+def test_the_beginning_of_a_line_waits_for_its_rest(holding, capsys):
+    stream(holding, 0, "half")
+    assert holding.holding and capsys.readouterr().out == ""
+    holding.release()
+    assert not holding.holding and capsys.readouterr().out == "[stdout:0] half"
+    stream(holding, 0, " and the rest\n")
+    assert capsys.readouterr().out == " and the rest\n"
+
+
+def test_what_is_held_back_comes_before_the_result(holding, published, capsys):
+    stream(holding, 0, "half")
+    stream(holding, 1, "other")
+    result(holding, 0, {"text/plain": "5"})
+    assert capsys.readouterr().out == "[stdout:0] half\n"
+    holding.finish()
+    assert capsys.readouterr().out == "[stdout:1] other"
+
+
+# ---- lines that are written over (issue 4: tqdm on engines)
+
+
+BARS = ["\r 0%", "\r 50%", "\r100%", "\n"]
+
+
+@pytest.fixture
+def in_a_notebook(shell, monkeypatch):
+    shell.kernel = object()
+    return shell.published
+
+
+def test_a_bar_of_an_engine_is_one_display(printer, in_a_notebook, capsys):
+    for text in BARS:
+        stream(printer, 3, text, "stderr")
+    texts = [data["text/plain"] for data, _, _ in in_a_notebook]
+    assert texts == ["[stderr:3] 0%", "[stderr:3] 50%", "[stderr:3] 100%", "[stderr:3] 100%"]
+    assert len({options["transient"]["display_id"] for _, _, options in in_a_notebook}) == 1
+    assert [options["update"] for _, _, options in in_a_notebook] == [False, True, True, True]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_each_engine_has_a_line_of_its_own(holding, in_a_notebook):
+    for text in BARS:
+        for engine in (0, 1):
+            stream(holding, engine, text)
+    assert len([options for _, _, options in in_a_notebook if not options["update"]]) == 2
+
+
+@pytest.mark.parametrize("bars", [BARS, ["".join(BARS)], BARS[:-1]])
+def test_elsewhere_the_last_state_is_a_line(printer, capsys, bars):
+    for text in bars:
+        stream(printer, 0, text)
+    printer.finish()
+    assert capsys.readouterr().out == "[stdout:0] 100%\n"
+
+
+def test_lines_around_a_bar_stay(printer, capsys):
+    stream(printer, 0, "before\n\r 1%")
+    stream(printer, 0, "\r 2%\nafter\n")
+    assert capsys.readouterr().out == "[stdout:0] before\n[stdout:0] 2%\n[stdout:0] after\n"
+
+
+def test_a_line_that_is_written_over_can_go_on_and_can_vanish(printer, in_a_notebook):
+    for text in ("\r 1", "0%", "\r", "     \r", "\n"):
+        stream(printer, 0, text)
+    assert [data["text/plain"] for data, _, _ in in_a_notebook] == ["[stdout:0] 1", *["[stdout:0] 10%"] * 2]
+
+
+def test_windows_line_ends_are_line_ends(printer, capsys):
+    stream(printer, 0, "1\r\n2\r\n")
+    assert capsys.readouterr().out == "[stdout:0]\n1\n2\n"
+
+
+# ---- in the cell that made a call, after its end (issue 4)
+
+
+class Kernel:
+    """Stands for the Jupyter kernel of a notebook."""
+
+    iopub_socket = "iopub"
+
+    def __init__(self):
+        self.session = self
+        self.cell = "A"
+        self.sent = []
+
+    def get_parent(self, channel):
+        assert channel == "shell"
+        return self.cell
+
+    def send(self, socket, msg_type, content, parent, ident):
+        self.sent.append((parent, msg_type, content))
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    monkeypatch.setattr(cellscreen, "publish", lambda content, **options: kernel.sent.append(("A", "opened", options)))
+    kernel = Kernel()
+    return kernel
+
+
+def test_text_is_one_display_of_the_cell_that_made_the_call(kernel, wait_until):
+    screen = CellScreen(kernel)
+    screen.open()
+    kernel.cell = "C"
+    printer = Printer(screen)
+    stream(printer, 0, "one\n")
+    stream(printer, 1, "two\n", "stderr")
+    result(printer, 1, {"text/plain": "5"})
+    wait_until(lambda: len(kernel.sent) == 2)
+    (_, _, opened), (parent, msg_type, content) = kernel.sent
+    assert (parent, msg_type) == ("C", "update_display_data")
+    assert content["transient"] == opened["transient"]
+    assert content["data"] == {"text/plain": "[stdout:0] one\n[stderr:1] two\nOut[1:3]: 5\n"}
+
+
+def test_rich_displays_are_output_of_the_cell_that_made_the_call(kernel):
+    printer = Printer(CellScreen(kernel))
+    kernel.cell = "C"
+    for kind in ("display_data", "update_display_data"):
+        printer.show(0, kind, {"data": {"image/png": "x"}, "metadata": {}, "transient": {"display_id": "d"}})
+    shown = [(parent, kind, content["transient"]) for parent, kind, content in kernel.sent if "png" in str(content)]
+    assert shown == [("A", kind, {"display_id": "d@0"}) for kind in ("display_data", "update_display_data")]
+
+
+def test_of_very_long_output_the_end_is_shown(kernel, wait_until):
+    screen = CellScreen(kernel)
+    screen.write("stdout", "x" * cellscreen.MOST + "end")
+    wait_until(lambda: kernel.sent)
+    text = kernel.sent[0][2]["data"]["text/plain"]
+    assert text.startswith("... 3 characters before are in stdout") and text.endswith("xend")
+
+
+def test_a_kernel_that_ends_does_no_harm(kernel):
+    kernel.iopub_socket = None
+    kernel.send = lambda *arguments, **options: None.send_multipart()
+    CellScreen(kernel).publish({"data": {"text/html": ""}})
+
+
 # ---- results
 
 
@@ -186,7 +352,7 @@ def test_a_display_is_updated_without_a_label(printer, published, capsys):
     content = {"data": {"text/plain": "x"}, "metadata": {}, "transient": {"display_id": "1"}}
     printer.show(2, "update_display_data", content)
     assert capsys.readouterr().out == ""
-    assert published == [({"text/plain": "x"}, {}, {"transient": {"display_id": "1"}, "update": True})]
+    assert published == [({"text/plain": "x"}, {}, {"transient": {"display_id": "1@2"}, "update": True})]
 
 
 @pytest.mark.parametrize("wait", [True, False])

@@ -35,15 +35,13 @@ class Notebook:
 @pytest.fixture
 def notebook(monkeypatch):
     notebook = Notebook()
-    for module in (outputs, progress):
-        monkeypatch.setattr(module, "get_shell", lambda: notebook)
+    monkeypatch.setattr(outputs, "get_shell", lambda: notebook)
     return notebook
 
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch):
-    for module in (outputs, progress):
-        monkeypatch.setattr(module, "get_shell", lambda: None)
+    monkeypatch.setattr(outputs, "get_shell", lambda: None)
 
 
 def test_it_appears_after_a_while(clock, capsys):
