@@ -124,15 +124,17 @@ if TYPE_CHECKING:
     from .protocol.standins import Reference, can, can_map, uncan, uncan_map
 
 
+#: A public name that a star import leaves out: joblib is optional.
+_OPTIONAL = {"register_joblib_backend": "joblib"}
 #: Modules that are attributes without being imported first, as in ipyparallel.
-_MODULES = {"datapub", "error"}
+_MODULES = {"datapub", "error", "joblib"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f".{name}", __name__)
-    if name in _PUBLIC:
-        value = globals()[name] = getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+    if module := _PUBLIC.get(name) or _OPTIONAL.get(name):
+        value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -219,3 +219,16 @@ class LoadBalancedView(View):
             )
 
         return self._submit("apply", calls, make, None, terms=self._terms(f, "parallel"))
+
+    def register_joblib_backend(self, name: str = "pxkernel", make_default: bool = False) -> None:
+        """Have joblib run on this view's engines, ``joblib.parallel_config(name)`` (features JOB-02).
+
+        Raises
+        ------
+        ModuleNotFoundError
+            joblib is not installed.
+        """
+        # joblib is optional.
+        from ..joblib import register_view
+
+        register_view(self, name, make_default)

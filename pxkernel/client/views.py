@@ -118,6 +118,12 @@ class Views(ABC):
         view.activate(suffix)
         return view
 
-    def executor(self, targets: Targets = "all") -> ViewExecutor:
-        """The engines as a ``concurrent.futures.Executor`` (features EXE-01); ``targets`` as in ``direct_view``."""
-        return self.direct_view(targets).executor
+    def executor(self, targets: Targets = None) -> ViewExecutor:
+        """The engines as a ``concurrent.futures.Executor``, calls go to the one that has least to do (features EXE-01).
+
+        Parameters
+        ----------
+        targets
+            As in ``load_balanced_view``.
+        """
+        return self.load_balanced_view(targets).executor

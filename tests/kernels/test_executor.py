@@ -44,6 +44,14 @@ def test_it_is_an_executor(cluster4, view):
     assert cluster4.executor([0, 2])._max_workers == 2
 
 
+def test_balanced(cluster4):
+    """EXE-01, EXE-02, EXE-03: the results are bare."""
+    with cluster4.executor() as executor:
+        assert [executor.submit(pow, 2, n).result(10) for n in range(4)] == [1, 2, 4, 8]
+        assert list(executor.map(pow, [2] * 50, range(50), chunksize=7, timeout=30)) == [2**n for n in range(50)]
+        assert list(executor.map(abs, [-1, -2])) == [1, 2]
+
+
 def test_submitting(view, executor):
     """EXE-02"""
     future = executor.submit(lambda x, *, y: x + y, 1, y=2)

@@ -21,6 +21,7 @@ LAYERS = {
     "errors": {"tracebacks"},
     "error": {"errors"},
     "datapub": {"protocol"},
+    "joblib": {"errors", "client", "cluster"},
     "protocol": {"errors"},
     "core": {"errors", "protocol"},
     "kernels": {"errors", "protocol"},
@@ -33,6 +34,7 @@ LAYERS = {
 }
 #: Arrows that are not in the picture: (module, imported module) → why.
 EXCEPTIONS = {
+    ("pxkernel.client.balanced", "pxkernel.joblib"): "view.register_joblib_backend()",
     ("pxkernel", "pxkernel.magics"): "%load_ext pxkernel",
     ("pxkernel.client.view", "pxkernel.magics"): "view.activate()",
     ("pxkernel.client.control", "pxkernel.engine.namespace"): "clear is a function that travels by reference",
@@ -44,6 +46,7 @@ EXCEPTIONS = {
 }
 #: Modules of ours that are imported inside of a function: (module, imported module) → why.
 LATE = {
+    ("pxkernel.client.balanced", "pxkernel.joblib"): "joblib is optional",
     ("pxkernel", "pxkernel.magics"): "a client need not be in IPython",
     ("pxkernel.client.view", "pxkernel.magics"): "the magics import the client",
     ("pxkernel.engine", "pxkernel.engine.extension"): "a client imports the functions of pxkernel.engine.namespace only",
@@ -264,6 +267,7 @@ def test_every_folder_with_code_is_a_package():
 def test_what_is_used_is_required(pyproject):
     required = {name.split(">")[0].replace("-", "_") for name in pyproject["project"]["dependencies"]}
     required |= {"IPython", "zmq", "jupyter_core", "tornado", "traitlets", "comm"}  # by ipython, pyzmq, jupyter_client
+    required |= {name.partition(">")[0] for name in pyproject["project"]["optional-dependencies"]["joblib"]}
     used = {name for module in MODULES for name in top_level(module)} - sys.stdlib_module_names
     assert used <= required
 
@@ -302,6 +306,10 @@ def test_public_names_are_sorted():
 def test_a_public_name_can_be_imported(name):
     found = getattr(importlib.import_module("pxkernel"), name)
     assert name in CONSTANTS or (found.__name__ == ALIASES.get(name, name) and found.__doc__)
+
+
+def test_the_optional_names_exist():
+    assert callable(pxkernel.register_joblib_backend) and not set(pxkernel._OPTIONAL) & set(pxkernel.__all__)
 
 
 def test_a_star_import_gives_the_public_names():
