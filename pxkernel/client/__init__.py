@@ -10,6 +10,9 @@
 - ``imports``     sync_imports: import statements that happen on the engines too
 - ``remotefunction`` @remote and @parallel: functions that run on engines when they are called
 - ``balanced``    LoadBalancedView: each call goes to one engine, to that with the least to do
+- ``chunks``      how the items of a balanced map are cut into tasks
+- ``growing``     the future of a balanced map whose tasks are submitted as others finish
+- ``lazymap``     the iterator over a map whose input is taken as results come
 - ``dependency``  Dependency: the calls that another one waits for
 - ``asyncresult`` AsyncResult: the future of a call on several engines
 - ``arrivals``    the half of it to which the I/O thread delivers

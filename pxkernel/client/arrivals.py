@@ -70,6 +70,21 @@ class Arrivals(Future[Any]):
         if not self._parts:
             self.set_result(None)
 
+    # -- what is submitted later -------------------------------------------------------------------------------------
+
+    def _add_parts(self, parts: Sequence[Part]) -> None:
+        """Wait for these parts, too; there is one that is not done yet."""
+        with self._lock:
+            self._parts += parts
+            self._waiting.update(part.msg_id for part in parts)
+            self._unsettled.update(part.msg_id for part in parts)
+
+    def _submit_rest(self) -> None:
+        """Submit what is held back so far: somebody needs to know all parts."""
+
+    def _withdraw(self) -> None:
+        """Never submit what is held back so far: it was aborted."""
+
     # -- called in the I/O thread -------------------------------------------------------------------------------------
 
     def _finish_part(self, part: Part, record: dict[str, Any], frames: Sequence[Any]) -> None:

@@ -302,7 +302,7 @@ class AsyncResult(About, Arrivals):
 
     def _iterate(self, deadline: float | None = None) -> Iterator[Any]:
         """As ``__iter__``; at ``deadline`` (``time.monotonic``) what has not come is a TimeoutError."""
-        for number in range(len(self._parts)):
+        for number in self._numbers():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._listen(left, lambda number=number: self._nth(number) is not None, show=interactive()):
                 raise TimeoutError("Result not ready.")
@@ -317,10 +317,14 @@ class AsyncResult(About, Arrivals):
             The result is a single one.
         """
         self._refuse_to_iterate()
-        for number in range(len(self._parts)):
+        for number in self._numbers():
             await self._listen_async(lambda number=number: self._nth(number) is not None)
             for item in self._items(self._nth(number)):
                 yield item
+
+    def _numbers(self) -> Iterator[int]:
+        """Counts the parts."""
+        return iter(range(len(self._parts)))
 
     def _refuse_to_iterate(self) -> None:
         if self._single:
@@ -352,6 +356,7 @@ class AsyncResult(About, Arrivals):
         Each has the bare result of its engine; that of a map has a list with the results of its items in it. The same
         objects every time; of a result with one call, itself.
         """
+        self._submit_rest()
         if len(self._parts) == 1:
             return (self,)
         with self._lock:
@@ -379,6 +384,8 @@ class AsyncResult(About, Arrivals):
             raise ValueError("Must specify at least one AsyncResult to join")
         if len(async_results) == 1:
             return async_results[0]
+        for result in async_results:
+            result._submit_rest()
         first = async_results[0]
         joined = cls._joined(first, [part for result in async_results for part in result._parts])
         for result in async_results:

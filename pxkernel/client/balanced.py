@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocol import here, partition
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
+from .chunks import Chunks
 from .dependency import Dependency, as_dependency
+from .growing import GrowingMapResult
+from .lazymap import LazyMap
 from .mapresult import AsyncMapResult
 from .records import Part
 from .viewbase import View, name_of
@@ -156,7 +161,8 @@ class LoadBalancedView(View):
         Parameters
         ----------
         chunksize
-            Items for one task.
+            Items for one task. "auto": few at first, then as many as take some tens of milliseconds; one, if there are
+            ``retries``.
         ordered
             Whether iterating over the result keeps the order of the input; if not, it gives what is there first. The list
             of all results is always in order.
@@ -180,7 +186,8 @@ class LoadBalancedView(View):
         columns, length = partition.columns(sequences)
         terms = self._terms(f, "map")
         if chunksize == "auto":
-            chunksize = max(1, length // (32 * len(self)))
+            chunks = Chunks(f, columns, length, len(self), single=bool(self.retries))
+            return self._map_growing(name, chunks, terms, block, return_exceptions, ordered)
         if not isinstance(chunksize, int) or isinstance(chunksize, bool) or chunksize < 1:
             raise ValueError(f"chunksize must be 'auto' or a positive int, not {chunksize!r}")
         bounds = [(start, min(start + chunksize, length)) for start in range(0, length, chunksize)]
@@ -191,6 +198,82 @@ class LoadBalancedView(View):
             return AsyncMapResult(client, self._noted(parts), name, None, return_exceptions, ordered)
 
         return self._submit("map", calls, make, block, sizes=sizes, terms=terms)
+
+    def _map_growing(
+        self,
+        name: str,
+        chunks: Chunks,
+        terms: dict[str, Any],
+        block: bool | None,
+        return_exceptions: bool,
+        ordered: bool,
+    ) -> Any:
+        label, after, follow = self.label, sorted(self._after or ()), sorted(self._follow or ())
+
+        def submit(tasks: Sequence[tuple[Sequence[Any], int]], make: Callable[[Client, list[Part]], Any]) -> AsyncMapResult:
+            """Later tasks go with the flags of the first ones."""
+            calls = [(payload, [None]) for payload, _ in tasks]
+            sizes = [size for _, size in tasks]
+
+            def noted(client: Client, parts: list[Part]) -> Any:
+                self.history += [part.msg_id for part in parts]
+                for part in parts:
+                    part.after, part.follow = after, follow
+                return make(client, parts)
+
+            return self.client.submit("chunk", calls, noted, sizes=sizes, label=label, terms=terms)  # type: ignore[no-any-return]
+
+        def make(client: Client, parts: list[Part]) -> GrowingMapResult:
+            return GrowingMapResult(client, parts, name, chunks, submit, return_exceptions, ordered)
+
+        first = [chunks.take() for _ in range(min(chunks.most_ahead, chunks.left))]
+        result = submit(first, make)
+        return self.get_blocking(result) if (self.block if block is None else block) else result
+
+    def imap(
+        self,
+        f: Callable[..., Any],
+        /,
+        *sequences: Iterable[Any],
+        ordered: bool = True,
+        max_outstanding: int | str = "auto",
+        return_exceptions: bool = False,
+    ) -> LazyMap:
+        """Iterate over the results of ``f`` for each item, taking the input only as fast as results come (features MAP-08).
+
+        Parameters
+        ----------
+        sequences
+            Any iterables, also endless ones; the first items are taken, and submitted, at this call.
+        ordered
+            Whether results come in the order of the input; if not, those that are there first come first.
+        max_outstanding
+            How many calls may be without a result; "auto": as many as there are engines, 0: any number.
+        return_exceptions
+            Give the exceptions of calls that failed instead of raising them.
+
+        Returns
+        -------
+        LazyMap
+            An iterator. Its ``cancel()`` ends the input. An error of the input is raised after the results of what came
+            before it.
+
+        Raises
+        ------
+        TypeError
+            There is no sequence, or ``f`` cannot be called.
+        ValueError
+            ``max_outstanding`` is neither "auto" nor an int of at least 0.
+        """
+        name_of(f, "imap")
+        if not sequences:
+            raise TypeError("must have some sequences to map onto!")
+        most = len(self) if max_outstanding == "auto" else max_outstanding
+        if not isinstance(most, int) or isinstance(most, bool) or most < 0:
+            raise ValueError(f"max_outstanding must be 'auto' or an int of at least 0, not {max_outstanding!r}")
+        # With the flags that the view has now, whatever becomes of them.
+        submit = partial(copy(self).apply_async, f)
+        return LazyMap(submit, zip(*sequences, strict=False), most, ordered, return_exceptions)
 
     def _apply_to_parts(
         self,

@@ -40,6 +40,7 @@ class Control:
         def send(self, message: Message) -> None: ...
         def refuse_io_thread(self) -> None: ...
         def _ids_of(self, jobs: Any) -> list[str]: ...
+        def _taken_back(self, jobs: Any) -> list[str]: ...
 
     def abort(self, jobs: Any = None, targets: Targets = None, block: bool | None = None) -> Future[None] | None:
         """Take back what has not started of some calls: it fails with TaskAborted (features CTL-03; seed 004).
@@ -65,8 +66,10 @@ class Control:
         KeyError, IndexError, TypeError
             There is no such call; nothing is aborted.
         """
-        tasks = self._ids_of(jobs)
-        if targets is not None:
+        if targets is None:
+            tasks = self._taken_back(jobs)
+        else:
+            tasks = self._ids_of(jobs)
             engines = self.resolve(targets)[0]
             pending = {msg_id: part.engine_id for msg_id, (_, part) in list(self._pending.items())}
             tasks = [task for task in tasks if pending.get(task) in engines]
@@ -76,7 +79,7 @@ class Control:
 
     def interrupt(self, jobs: Any = None) -> None:
         """Interrupt what runs of ``jobs`` (as in ``wait``), which fails with KeyboardInterrupt, and abort the rest."""
-        self.send(Interrupt(self._ids_of(jobs)))
+        self.send(Interrupt(self._taken_back(jobs)))
 
     def clear(self, targets: Targets = None, block: bool | None = None) -> AsyncResult | None:
         """Empty the namespaces of engines, their In and Out as well (features CTL-04).

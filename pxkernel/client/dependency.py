@@ -73,6 +73,7 @@ def message_ids(calls: Any) -> list[str]:
     if isinstance(calls, str):
         return [calls]
     if isinstance(calls, AsyncResult):
+        calls._submit_rest()
         return calls.msg_ids
     if not isinstance(calls, Iterable):
         raise TypeError(f"Dependencies may only be message ids and AsyncResults, not {calls!r}")

@@ -130,6 +130,13 @@ class Jobs:
     def _ids_of(self, jobs: Any) -> list[str]:
         return [msg_id for job in self._jobs(jobs) if isinstance(job, AsyncResult) for msg_id in job.msg_ids]
 
+    def _taken_back(self, jobs: Any) -> list[str]:
+        """The message ids of jobs of which nothing more is to be submitted."""
+        for job in self._jobs(jobs):
+            if isinstance(job, AsyncResult):
+                job._withdraw()
+        return self._ids_of(jobs)
+
 
 class _Calls(Mapping[str, Any]):
     """Something about each call that is known, by message id."""

@@ -25,7 +25,7 @@ def stop(result: AsyncResult) -> None:
     with contextlib.suppress(KeyboardInterrupt, EngineError):  # once more, or there is no cluster any more
         result._client.interrupt(result)
         result._wait_showing(PATIENCE, result.done)
-    stuck = sorted({part.engine_id for part in result._parts if not part.done})
+    stuck = sorted({part.engine_id for part in result._parts if not part.done and part.engine_id is not None})
     if stuck:
         print(notice(stuck), file=sys.stderr, flush=True)
 

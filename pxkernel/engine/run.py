@@ -11,12 +11,13 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from types import TracebackType
 from typing import Any
 
 from ..errors import UnmetDependency, class_names
+from ..protocol.bundle import unbundle
 from ..protocol.pack import detached, missing_name_hint, pack_result, unpack
 from ..protocol.sharing import load, share
 from ..protocol.wire import raw
@@ -49,6 +50,7 @@ class Runner:
             "apply": self._apply,
             "control": self._apply,
             "map": self._map,
+            "chunk": self._chunk,
         }
 
     def run(self, task_id: str, kind: str, payload: Sequence[Any]) -> Outcome | Awaitable[Outcome]:
@@ -99,13 +101,21 @@ class Runner:
         return function(*args, **kwargs), None
 
     def _map(self, payload: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
-        """A failing item costs its own result and nobody else's (features MAP-05, MAP-06)."""
         function, columns, _ = self._unpack(payload)
+        return self._each(function, zip(*columns, strict=False))
+
+    def _chunk(self, payload: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
+        """As a map, of a bundle: the function, and columns of items several times."""
+        (function, _, _), *grains = map(self._unpack, unbundle(payload))
+        return self._each(function, (items for columns in grains for items in zip(*columns, strict=False)))
+
+    def _each(self, function: Any, arguments: Iterable[tuple[Any, ...]]) -> tuple[list[Any], list[list[Any]]]:
+        """A failing item costs its own result and nobody else's (features MAP-05, MAP-06)."""
         values: list[Any] = []
         failures: list[list[Any]] = []
         if isinstance(function, dependent):
             function.check()
-        for index, items in enumerate(zip(*columns, strict=False)):
+        for index, items in enumerate(arguments):
             try:
                 values.append(function(*items))
             except UnmetDependency:

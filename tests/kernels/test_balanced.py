@@ -311,3 +311,154 @@ def test_an_engine_that_dies(lview, tmp_path, wait_for):
         wait_for(lambda: not rc.ids)
         with pytest.raises(px.NoEnginesRegistered):
             view.apply_sync(int)
+
+
+# ---- map
+
+
+def test_map(lview):
+    """MAP-02 to MAP-04, MAP-07."""
+    result = lview.map_async(lambda x, y: x * y, range(1000), range(5, 2000))
+    assert len(result) == 1000
+    assert result.get() == [x * (x + 5) for x in range(1000)] and result.progress == 1000
+    assert lview.map_sync(abs, []) == [] and lview.map(abs, iter([-1]), block=True) == [1]
+    assert len(set(result.engine_id)) > 1
+    assert set(result.msg_ids) <= set(lview.history) and result.serial_time > 0
+    with pytest.raises(TypeError, match="doesn't take a `block`"):
+        lview.map_sync(abs, [1], block=False)
+    with pytest.raises(TypeError, match="must have some sequences"):
+        lview.map(abs)
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, 500])
+def test_chunks_of_one_size(lview, chunksize):
+    """MAP-02."""
+    result = lview.map_async(str, range(100), chunksize=chunksize)
+    assert result.get() == list(map(str, range(100)))
+    assert len(result.msg_ids) == -(-100 // chunksize)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, "big", True])
+def test_no_size(lview, bad):
+    with pytest.raises(ValueError, match="chunksize must be 'auto' or a positive int"):
+        lview.map(abs, [1], chunksize=bad)
+    assert not lview.history
+
+
+def test_errors_of_items(lview):
+    """MAP-05, MAP-06: an item that fails costs its own result, in whatever chunk it is."""
+    for chunksize in ("auto", 5):
+        result = lview.map_async(lambda x: 1 / x, range(-10, 10), chunksize=chunksize)
+        with pytest.raises(px.CompositeError) as caught:
+            result.get()
+        assert len(caught.value.exceptions) == 1
+        values = result.get(return_exceptions=True)
+        assert isinstance(values[10], ZeroDivisionError)
+        assert values[:10] + values[11:] == [1 / x for x in range(-10, 10) if x]
+    quiet = lview.map_sync(lambda x: 1 / x, range(2), return_exceptions=True)
+    assert isinstance(quiet[0], ZeroDivisionError) and quiet[1] == 1.0
+
+
+def test_results_come_as_they_are_done(cluster4, lview, hold):
+    """MAP-02: ordered and not; MAP-12: while others are still at work."""
+    hold([0])
+    slow = cluster4.load_balanced_view(targets=[0, 1])
+    items = slow.map_async(lambda x: x, range(20), chunksize=1, ordered=False)
+    first = [item for item, _ in zip(items, range(5), strict=False)]
+    assert len(set(first)) == 5
+    hold.release()
+    assert sorted(items) == list(range(20)) == items.get()
+    assert sum(lview.map_async(abs, range(-50, 50), ordered=False)) == sum(map(abs, range(-50, 50)))
+
+
+def test_arrays_are_sent_as_they_were(lview, hold, cluster4):
+    """SER: a map that waits has its own copy of what it was given."""
+    np = pytest.importorskip("numpy")
+    hold(cluster4.ids)
+    arrays = [np.full(2000, number) for number in range(30)]
+    result = lview.map_async(lambda a: float(a.sum()), arrays)
+    for array in arrays:
+        array[:] = -1
+    hold.release()
+    assert result.get() == [2000.0 * number for number in range(30)]
+
+
+def test_retries_of_items(lview, tmp_path):
+    """LB-08: a task has one item then, so that only what has failed runs again."""
+
+    def f(number, path):
+        with open(f"{path}/{number}", "a") as file:
+            file.write("x")
+        with open(f"{path}/{number}") as file:
+            if number == 3 and len(file.read()) < 3:
+                raise ValueError(number)
+        return number
+
+    with lview.temp_flags(retries=2):
+        assert lview.map_sync(f, range(10), [str(tmp_path)] * 10) == list(range(10))
+    assert {path.name: len(path.read_text()) for path in tmp_path.iterdir() if path.name.isdigit()} == {
+        str(number): 3 if number == 3 else 1 for number in range(10)
+    }
+
+
+def test_a_dependent_function_in_a_map(cluster4, lview):
+    """DEP-03, MAP-02."""
+    cluster4[1:3].push({"has_data": True}, block=True)
+    condition = eval("lambda: 'has_data' in globals()", {"__name__": "__main__"})
+    result = lview.map_async(px.depend(condition)(abs), range(-20, 20))
+    assert result.get() == list(map(abs, range(-20, 20)))
+    assert set(result.engine_id) <= {1, 2}
+    cluster4[1:3].execute("del has_data", block=True)
+
+
+def test_after_a_map(lview):
+    """LB-05: after all of it, also what has not been submitted."""
+    first = lview.map_async(lambda x: x, range(500))
+    with lview.temp_flags(after=first):
+        second = lview.apply_async(int)
+    assert second.get() == 0 and first.ready()
+    assert second.metadata.started >= max(first.completed)
+
+
+def test_a_map_that_is_aborted(cluster4, lview, hold):
+    """LB-16: what has not been submitted is aborted as well."""
+    hold(cluster4.ids)
+    result = lview.map_async(abs, range(1000))
+    result.abort()
+    assert result.wait(20)
+    assert {type(value) for value in result.get(return_exceptions=True)} == {px.TaskAborted}
+    assert not lview.outstanding
+
+
+def test_ctrl_c_ends_a_map(cluster4, lview):
+    """What runs is interrupted, and nothing more is submitted."""
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        lview.map_sync(time.sleep, [60] * 100)
+    timer.join()
+    assert cluster4[:].apply_async(int).get(20) == [0] * 4
+    assert not lview.outstanding
+
+
+def test_imap(lview):
+    """MAP-08: over endless input, in order and not."""
+    from itertools import count, islice
+
+    assert list(islice(lview.imap(lambda x: 2 * x, count()), 30)) == list(range(0, 60, 2))
+    results = lview.imap(lambda x: x, count(), ordered=False, max_outstanding=8)
+    assert len(set(islice(results, 30))) == 30
+    results.cancel()
+    assert len(list(results)) <= 8
+    assert list(lview.imap(lambda x, y: x + y, "abc", "def", max_outstanding=0)) == ["ad", "be", "cf"]
+    assert isinstance(list(lview.imap(lambda x: 1 / x, [0], return_exceptions=True))[0], ZeroDivisionError)
+    for bad in (-1, 1.5, "many"):
+        with pytest.raises(ValueError, match="max_outstanding"):
+            lview.imap(abs, [1], max_outstanding=bad)
+
+
+def test_a_parallel_function(lview):
+    """RF-07."""
+    pfunc = px.parallel(lview, block=True)(lambda part: [len(part)])
+    assert pfunc([1, 2, 3]) == [1, 1, 1] and pfunc.map([[1], [1, 2]]) == [[1], [2]]
+    assert px.parallel(lview, block=True, chunksize=2)(lambda part: [len(part)])(range(5)) == [2, 2, 1]

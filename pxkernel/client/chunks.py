@@ -1,0 +1,123 @@
+"""How the items of a balanced map are cut into tasks (features MAP-02).
+
+Nobody knows beforehand how long an item takes. So the first tasks have one item each, and as results come back tasks grow
+until one takes some tens of milliseconds: then what a task costs beside its items does not matter, and progress, errors
+and the last results still come soon. Towards the end they shrink, so that no engine works alone.
+
+Everything is packed at once, in *grains* that are sent unread: what becomes of the items later does not reach the engines,
+and putting grains together costs next to nothing. Most maps have a grain for each item.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..protocol.bundle import bundle
+from ..protocol.pack import Frame, detached, pack, pack_call
+
+#: So many seconds a task should take at most, and at least even when few items are left: a task costs some 0.3 ms itself.
+TASK_SECONDS = 0.03
+LEAST_SECONDS = 0.003
+#: A task has at most so many times as many items as the largest that is known to be quick enough.
+GROWTH = 8
+#: So many tasks are on the way for each engine: one runs, one waits.
+AHEAD = 2
+#: The most grains of one map.
+GRAINS = 4096
+
+
+class Chunks:
+    """The items of one map that have not been sent.
+
+    Parameters
+    ----------
+    f
+        The function.
+    columns
+        The arguments: sequences of at least ``length`` items.
+    length
+        How many items.
+    engines
+        How many engines share them.
+    single
+        Whether a task has one item always, because it may have to run again.
+
+    Raises
+    ------
+    TypeError, pickle.PicklingError
+        Something cannot be sent; the text names it.
+    """
+
+    def __init__(self, f: Callable[..., Any], columns: Sequence[Any], length: int, engines: int, single: bool = False):
+        self._function = detached(pack_call(f))
+        grain = 1 if single else -(-length // GRAINS)
+        # A slice of a range is no plain data.
+        columns = [list(column) if isinstance(column, range) else column for column in columns]
+        self._grains = deque(_grains(columns, length, grain) if length else ())
+        self._engines = max(1, engines)
+        self._single = single
+        #: Seconds for an item, and the most items that a task has had.
+        self._pace: float | None = None
+        self._largest = 1
+        self.left = length
+
+    @property
+    def most_ahead(self) -> int:
+        """How many tasks should be on the way."""
+        return AHEAD * self._engines
+
+    def measured(self, items: int, seconds: float) -> None:
+        """A task is done."""
+        pace = seconds / items
+        # The newest task counts half.
+        self._pace = pace if self._pace is None else (self._pace + pace) / 2
+        if seconds < TASK_SECONDS:
+            self._largest = max(self._largest, items)
+
+    def next_size(self) -> int:
+        """How many items the next task should have."""
+        if self._pace is None or self._single:
+            return 1
+        pace = max(self._pace, 1e-9)
+        share = max(self.left / (2 * self._engines), LEAST_SECONDS / pace)
+        return max(1, int(min(TASK_SECONDS / pace, share, GROWTH * self._largest)))
+
+    def take(self) -> tuple[list[Frame], int]:
+        """The payload of the next task, and how many items are in it."""
+        return self._take(self.next_size())
+
+    def take_all(self) -> Iterator[tuple[list[Frame], int]]:
+        """The payloads of all tasks that are left, cut as is known so far."""
+        while self.left:
+            yield self._take(self.next_size())
+
+    def _take(self, wanted: int) -> tuple[list[Frame], int]:
+        grains, size = [self._function], 0
+        while self._grains and size < wanted:
+            frames, items = self._grains.popleft()
+            grains.append(frames)
+            size += items
+        self.left -= size
+        return bundle(grains), size
+
+    def clear(self) -> int:
+        """Give up what is left; how many items that were."""
+        left, self.left = self.left, 0
+        self._grains.clear()
+        return left
+
+
+def _grains(columns: Sequence[Any], length: int, size: int) -> Iterator[tuple[list[Frame], int]]:
+    for start in range(0, length, size):
+        stop = min(start + size, length)
+        yield detached(_pack_items([column[start:stop] for column in columns], start)), stop - start
+
+
+def _pack_items(slices: list[Any], start: int) -> list[Frame]:
+    try:
+        return pack(slices)
+    except Exception as error:
+        where = f"the items from {start} on" if len(slices[0]) > 1 else f"item {start}"
+        raise type(error)(f"cannot send {where}: {error}") from None
