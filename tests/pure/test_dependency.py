@@ -8,8 +8,8 @@ import pytest
 
 import pxkernel as px
 from pxkernel.client.dependency import as_dependency
-from pxkernel.core.events import Dependency, Terms
 from pxkernel.controller.terms import terms_of
+from pxkernel.core.events import Dependency, Terms
 from pxkernel.engine import namespace
 from pxkernel.errors import ProtocolError
 
