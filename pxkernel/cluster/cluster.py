@@ -30,7 +30,9 @@ from .enginesets import ControllerProcess
 from .operations import STOP_TIMEOUT, EngineOperations, number
 from .start import start_controller
 from .twins import with_awaitable_twins
-from .wishes import ON_START, Environment, OnStart, check_on_start, check_preload, environment_of, pack_on_start
+from .wishes import (
+    ON_START, Environment, OnStart, check_on_start, check_preload, check_transport, environment_of, pack_on_start,
+)  # fmt: skip
 
 
 @with_awaitable_twins
@@ -106,8 +108,6 @@ class Cluster(EngineOperations):
             raise ClusterError("pxkernel does not run on Windows: it needs Unix sockets (in WSL it runs)")
         if controller != "local":
             raise ValueError(f"controller must be 'local', not {controller!r}: launcher classes do not exist")
-        if transport not in ("ipc", "tcp"):
-            raise ValueError(f"transport must be 'ipc' or 'tcp', not {transport!r}")
         if engines is not None and not isinstance(engines, str):
             raise TypeError(f"engines must be the name of a provisioner, not {engines!r}: launcher classes do not exist")
         if not callable(environment):
@@ -119,7 +119,7 @@ class Cluster(EngineOperations):
         clusterfile.folder(self.cluster_id, self.profile)
         self.kernel_name = kernel_name
         self.provisioner = engines
-        self.transport = transport
+        self.transport = check_transport(transport)
         self.environment = environment
         self.on_start = on_start
         self.preload = check_preload(preload)

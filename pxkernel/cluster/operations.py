@@ -14,7 +14,7 @@ from ..errors import ClusterError, PxkernelError, RemoteError
 from ..protocol.clusterfile import ClusterFile
 from .enginesets import EngineSet
 from .twins import with_awaitable_twins
-from .wishes import Environment, environment_of
+from .wishes import Environment, check_transport, environment_of
 
 #: How long the controller may take to end engines, in seconds.
 STOP_TIMEOUT = 30.0
@@ -57,7 +57,13 @@ class EngineOperations:
         return (os.cpu_count() or 1) if self.n is None else self.n
 
     def start_engines_sync(
-        self, n: int | None = None, engine_set_id: str | None = None, *, environment: Environment | None = None
+        self,
+        n: int | None = None,
+        engine_set_id: str | None = None,
+        *,
+        environment: Environment | None = None,
+        kernel_name: str | None = None,
+        transport: str = "ipc",
     ) -> str:
         """Start more engines; returns when their starts are under way (features CLU-08, CLU-18).
 
@@ -69,6 +75,8 @@ class EngineOperations:
             The name of their set; None: a new one. An existing set grows.
         environment
             Their variables, as in ``Cluster``; None: as those of the other engines.
+        kernel_name, transport
+            Their kernelspec and how it is reached, as in ``Cluster``; without ``kernel_name`` as the other engines.
 
         Returns
         -------
@@ -80,15 +88,16 @@ class EngineOperations:
         ClusterError
             The cluster is not running.
         ValueError
-            The environment is a function, which another process has.
+            The environment is a function, which another process has, or there is no such transport.
         """
         if environment is None:
             environment = self.environment
         if not callable(environment):
             environment_of(environment, 0)
+        kernel = None if kernel_name is None else [kernel_name, check_transport(transport)]
         ids = self._ask("new_engines", n=self._count(n))
         environments = None if environment is None else [environment_of(environment, engine) for engine in ids]
-        return str(self._ask("start_engines", engines=ids, set_id=engine_set_id, environments=environments))
+        return str(self._ask("start_engines", engines=ids, set_id=engine_set_id, environments=environments, kernel=kernel))
 
     def _ids(self, engine_set_id: str | None) -> list[int]:
         """The engines of a set, or of all sets."""

@@ -46,6 +46,19 @@ def check_on_start(on_start: OnStart | None) -> None:
         raise TypeError(f"on_start must be source code or a function, not {on_start!r}")
 
 
+def check_transport(transport: str) -> str:
+    """How kernels are reached.
+
+    Raises
+    ------
+    ValueError
+        It is neither "ipc" nor "tcp".
+    """
+    if transport not in ("ipc", "tcp"):
+        raise ValueError(f"transport must be 'ipc' or 'tcp', not {transport!r}")
+    return transport
+
+
 def check_preload(preload: Sequence[str]) -> list[str]:
     """The names of modules; raises TypeError if they are none."""
     if isinstance(preload, str) or not all(

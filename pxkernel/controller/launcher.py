@@ -55,6 +55,8 @@ class Recipe:
 
 #: One kernel: engine id and incarnation.
 Key = tuple[int, int]
+#: The name of a kernelspec and the transport by which its kernel is reached.
+Kernel = tuple[str | None, str]
 
 
 class Launcher:
@@ -86,9 +88,9 @@ class Launcher:
 
     # -- called by the main loop --------------------------------------------------------------------------------------
 
-    def start(self, key: Key, environment: Mapping[str, str | None]) -> None:
+    def start(self, key: Key, environment: Mapping[str, str | None], kernel: Kernel | None = None) -> None:
         """Start a kernel; then ("launched", *key, has extension, info) or ("died", *key, reason)."""
-        self._do(self._tracked(self._starts, key, self._start(key, environment)))
+        self._do(self._tracked(self._starts, key, self._start(key, environment, kernel)))
 
     def interrupt(self, key: Key) -> None:
         """Interrupt a kernel; then ("interrupted", *key)."""
@@ -123,18 +125,16 @@ class Launcher:
         log = Path(self._cluster.directory) / f"engine-{key[0]}-{key[1]}.log"
         return log, log.with_suffix(".crash.log")
 
-    def _manager(self, key: Key) -> AsyncKernelManager:
-        kernel_name = self._recipe.kernel_name
+    def _manager(self, key: Key, kernel_name: str | None, transport: str) -> AsyncKernelManager:
         spec = kernelspec.find(kernel_name)
         kernelspec.choose_provisioner(spec, self._recipe.provisioner)
         engine, incarnation = key
-        tcp = self._recipe.transport == "tcp"
         return AsyncKernelManager(
             kernel_spec_manager=kernelspec.OneKernelSpec(chosen=spec),
             kernel_name=kernel_name or "python3",
-            transport=self._recipe.transport,
+            transport=transport,
             # New endpoints for each incarnation: see kernels.channels. With TCP the manager chooses new ports.
-            ip="127.0.0.1" if tcp else str(Path(self._cluster.sockets) / f"k{engine}.{incarnation}"),
+            ip="127.0.0.1" if transport == "tcp" else str(Path(self._cluster.sockets) / f"k{engine}.{incarnation}"),
             connection_file=str(Path(self._cluster.directory) / f"kernel-{engine}-{incarnation}.json"),
         )
 
@@ -147,13 +147,13 @@ class Launcher:
         finally:
             del table[key]
 
-    async def _start(self, key: Key, environment: Mapping[str, str | None]) -> None:
+    async def _start(self, key: Key, environment: Mapping[str, str | None], kernel: Kernel | None) -> None:
         if self._stopping:
             return
         engine, incarnation = key
         log, crash_log = self._logs(key)
         try:
-            manager = self._manager(key)
+            manager = self._manager(key, *(kernel or (self._recipe.kernel_name, self._recipe.transport)))
             assert manager.kernel_spec is not None
             has_extension = kernelspec.is_engine(manager.kernel_spec)
             launched = {"id": engine, "incarnation": incarnation, "crash_log": str(crash_log)}

@@ -55,6 +55,7 @@ class Lifecycle:
         engines: Sequence[int],
         set_id: str | None,
         environments: Sequence[Environment] | None,
+        kernel: Sequence[Any] | None = None,
     ) -> str:
         """Start engines whose ids were reserved, in a new set or in an existing one; the id of the set."""
         if environments is None:
@@ -63,7 +64,7 @@ class Lifecycle:
             names = self._roster.sets()
             set_id = next(name for name in map(str, range(len(names) + 1)) if name not in names)
         for engine, environment in zip(engines, environments, strict=True):
-            self._roster.start(engine, set_id, environment)
+            self._roster.start(engine, set_id, environment, None if kernel is None else (kernel[0], kernel[1]))
         self._announce()
         return set_id
 

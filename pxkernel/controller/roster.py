@@ -23,7 +23,7 @@ from ..core.events import EngineJoined, EngineLeft, EngineRestarts, Event
 from ..kernels.channels import Channels
 from ..protocol.messages import Hello, Message, Refused, Release, Welcome
 from .front import Front
-from .launcher import Key, Launcher
+from .launcher import Kernel, Key, Launcher
 
 #: How many engines that have ended a new client is told of.
 DEPARTED = 1000
@@ -44,6 +44,8 @@ class EngineRecord:
     set_id: str | None = None
     #: What the user has set for this engine; None removes a variable.
     environment: Mapping[str, str | None] = field(default_factory=dict)
+    #: Its kernelspec and transport, None: those of the cluster.
+    kernel: Kernel | None = None
     incarnation: int = 0
     #: Identity of its task channel on the front, once it has dialled.
     identity: bytes | None = None
@@ -197,7 +199,9 @@ class Roster:
         self.count += n
         return ids
 
-    def start(self, engine: int, set_id: str, environment: Mapping[str, str | None]) -> None:
+    def start(
+        self, engine: int, set_id: str, environment: Mapping[str, str | None], kernel: Kernel | None = None
+    ) -> None:
         """Start an engine with an id that was reserved.
 
         Raises
@@ -208,9 +212,9 @@ class Roster:
         if engine >= self.count or engine in self._used:
             raise ValueError(f"{engine} is no id of a new engine")
         self._used.add(engine)
-        record = EngineRecord(engine, set_id=set_id, environment=environment)
+        record = EngineRecord(engine, set_id=set_id, environment=environment, kernel=kernel)
         self._records[engine] = record
-        self._launcher.start(record.key, environment)
+        self._launcher.start(record.key, environment, kernel)
 
     def check_restart(self, engine: int) -> EngineRecord:
         """Whether an engine can be restarted.
@@ -243,7 +247,7 @@ class Roster:
     def _relaunch(self, engine: int, incarnation: int) -> None:
         if self.is_current(engine, incarnation):
             record = self._records[engine]
-            self._launcher.start(record.key, record.environment)
+            self._launcher.start(record.key, record.environment, record.kernel)
 
     def wait_for(self, engines: Iterable[int], done: Done) -> None:
         """Call ``done`` when each of the engines, which have been started, is ready or has died."""

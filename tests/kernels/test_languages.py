@@ -129,6 +129,26 @@ def test_looking_at_it_from_outside(engine):
     assert "no Python kernel" in view.client.stacks()[0]
 
 
+def test_a_mixed_cluster(kernelspecs):
+    """Python and another language side by side; a restart keeps the language."""
+    cluster = px.Cluster(n=1)
+    with cluster as rc:
+        cluster.start_engines_sync(1, kernel_name="bash")
+        rc.wait_for_engines(2)
+        assert rc[0].apply_sync(abs, -1) == 1
+        assert rc.load_balanced_view().map_sync(abs, [-1, -2, -3]) == [1, 2, 3]
+        with pytest.raises(px.EngineError, match=r"engines \[1\] are no Python kernels"):
+            rc[:].apply_sync(abs, -1)
+        both = rc[:].execute("1 + 1", silent=False)
+        with pytest.raises(px.CompositeError, match="raised in: execute"):
+            both.get(SOON)
+        assert both.metadata[0].status == "ok" and both.metadata[1].status == "error"
+        cluster.restart_engine_sync(1)
+        said = rc[1].execute("echo hello $((1 + 1))")
+        said.get(SOON)
+        assert said.stdout == "hello 2\n"
+
+
 def test_a_kernel_that_needs_tcp_says_so_in_the_error(kernelspecs):
     """TCP is used only when the user allows it."""
     with pytest.raises(px.EngineError, match="(?s)engine 0 died.*host"), px.Cluster(n=1, kernel_name="deno"):
@@ -138,3 +158,5 @@ def test_a_kernel_that_needs_tcp_says_so_in_the_error(kernelspecs):
 def test_a_wrong_transport():
     with pytest.raises(ValueError, match="transport must be 'ipc' or 'tcp', not 'udp'"):
         px.Cluster(n=1, transport="udp")
+    with pytest.raises(ValueError, match="transport must be"):
+        px.Cluster(n=1).start_engines_sync(1, kernel_name="bash", transport="udp")
