@@ -69,6 +69,9 @@ _PUBLIC = {
     "uncan_map": "protocol.standins",
     "unpack_apply_message": "protocol.serialize",
     "unwrap_exception": "errors",
+    "use_cloudpickle": "protocol.serialize",
+    "use_dill": "protocol.serialize",
+    "use_pickle": "protocol.serialize",
     "wrap_exception": "errors",
 }
 
@@ -120,6 +123,9 @@ if TYPE_CHECKING:
         pack_apply_message,
         serialize_object,
         unpack_apply_message,
+        use_cloudpickle,
+        use_dill,
+        use_pickle,
     )
     from .protocol.standins import Reference, can, can_map, uncan, uncan_map
 

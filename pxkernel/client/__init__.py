@@ -6,7 +6,8 @@
 - ``jobs``        calls by their ids, indices and futures, and waiting for them
 - ``viewbase``    View: flags, apply, map and waiting, as all views have them
 - ``views``       how a Client makes views: rc[0], rc[:], direct_view
-- ``view``        DirectView: apply, execute, push, pull, scatter, gather, map
+- ``view``        DirectView: apply, execute, map, imports
+- ``namespaces``  its way to move objects: push, pull, scatter, gather, and as a dict
 - ``imports``     sync_imports: import statements that happen on the engines too
 - ``remotefunction`` @remote and @parallel: functions that run on engines when they are called
 - ``balanced``    LoadBalancedView: each call goes to one engine, to that with the least to do

@@ -8,20 +8,20 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..engine import namespace as remote
-from ..protocol import partition
+from ..protocol import partition, serialize
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
 from .imports import SyncImports
 from .mapresult import AsyncMapResult
+from .namespaces import Namespaces
 from .records import Part
-from .viewbase import View, name_of
+from .viewbase import name_of
 
 if TYPE_CHECKING:
     from .client import Client, Targets
 
 
-class DirectView(View):
+class DirectView(Namespaces):
     """Some engines of a cluster, each of which gets every call (seeds: "Creating a DirectView").
 
     Attributes
@@ -170,122 +170,27 @@ class DirectView(View):
         """``sync_imports()``, for ``with view.importer:`` (features DV-17)."""
         return self.sync_imports()
 
-    # -- moving objects -----------------------------------------------------------------------------------------------
+    # -- pickling -----------------------------------------------------------------------------------------------------
 
-    def push(
-        self, ns: Mapping[str, Any], targets: Targets = None, block: bool | None = None, track: bool | None = None
-    ) -> Any:
-        """Bind names on every target.
-
-        Parameters
-        ----------
-        ns
-            The values by name. A name may be any assignment target, for example ``"a.b"``.
-        targets, block, track
-            For this call, instead of the view's.
-
-        Returns
-        -------
-        An AsyncResult, or with ``block`` None for each target.
+    def use_dill(self) -> AsyncResult:
+        """Send by dill what pickle refuses, here and on the targets (features SER-07, DV-21).
 
         Raises
         ------
-        TypeError
-            ``ns`` is no mapping from strings, or a value cannot be sent.
+        ImportError
+            There is no dill here; at the result's ``get``: on an engine.
         """
-        if not isinstance(ns, Mapping):
-            raise TypeError(f"Must be a dict, not {type(ns)}")
-        for name in ns:
-            if not isinstance(name, str):
-                raise TypeError(f"names must be strs, not {name!r}")
-        return self._apply(remote.push, (dict(ns),), {}, block, targets, track)
+        serialize.use_dill()
+        return self.apply_async(serialize.use_dill)
 
-    def pull(self, names: str | Sequence[str], targets: Targets = None, block: bool | None = None) -> Any:
-        """The values of names (or of any expressions) on every target.
+    def use_cloudpickle(self) -> AsyncResult:
+        """End what ``use_dill`` began. Functions and classes travel by value always (features SER-07, DV-21)."""
+        serialize.use_cloudpickle()
+        return self.apply_async(serialize.use_cloudpickle)
 
-        Parameters
-        ----------
-        names
-            A string gives a value for each target, a sequence of strings a list of values for each target.
-
-        Raises
-        ------
-        TypeError
-            A name is no string.
-        RemoteError, CompositeError
-            With ``block``: NameError, a target does not have it.
-        """
-        if not isinstance(names, str):
-            names = list(names)
-            for name in names:
-                if not isinstance(name, str):
-                    raise TypeError(f"names must be strs, not {name!r}")
-        return self._apply(remote.pull, (names,), {}, block, targets)
-
-    def update(self, ns: Mapping[str, Any]) -> Any:
-        """``push(ns)``."""
-        return self.push(ns)
-
-    def get(self, key_s: str | Sequence[str]) -> Any:
-        """``pull(key_s, block=True)``."""
-        return self.pull(key_s, block=True)
-
-    def __getitem__(self, key: str) -> Any:
-        return self.get(key)
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self.push({key: value})
-
-    def scatter(
-        self,
-        key: str,
-        seq: Any,
-        dist: str = "b",
-        flatten: bool = False,
-        targets: Targets = None,
-        block: bool | None = None,
-        track: bool | None = None,
-    ) -> Any:
-        """Split a sequence over the targets and bind each part as ``key`` (seeds: "Scatter and gather").
-
-        Parameters
-        ----------
-        seq
-            Anything with a length that can be sliced; the parts have its type, those of a range are lists.
-        dist
-            "b": contiguous blocks, the first ones one longer. "r": like cards.
-        flatten
-            Bind the bare element where a part has just one.
-        targets, block, track
-            For this call, instead of the view's.
-
-        Returns
-        -------
-        An AsyncResult, or with ``block`` None for each target.
-        """
-        engines, single = self._resolve(targets)
-        parts = partition.split(seq, len(engines), dist)
-        if flatten:
-            parts = [part[0] if len(part) == 1 else part for part in parts]
-        calls = [
-            (pack_call(remote.push, ({key: part},), {}), [engine]) for part, engine in zip(parts, engines, strict=True)
-        ]
-        return self._submit("apply", calls, lambda c, p: AsyncResult(c, p, "scatter", single), block, track=track)
-
-    def gather(self, key: str, dist: str = "b", targets: Targets = None, block: bool | None = None) -> Any:
-        """The parts that ``scatter`` made, joined again.
-
-        Returns
-        -------
-        An AsyncMapResult, or with ``block`` the joined list, array or string; parts of other types come as a list.
-        """
-        engines, _ = self._resolve(targets)
-        payload = pack_call(remote.pull, (key,), {})
-
-        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
-            return AsyncMapResult(client, parts, "gather", join=lambda values: partition.join(values, dist))
-
-        return self._submit("apply", [(payload, engines)], make, block)
+    def use_pickle(self) -> AsyncResult:
+        """As ``use_cloudpickle`` (features SER-07, DV-21)."""
+        return self.use_cloudpickle()
 
     # -- mapping ------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from . import arrive
 from .pack import Frame, detached, pack, pack_call, unpack
 from .reducers import REDUCERS
+from .standins import LastResort
 
 
 class PrePickled:
@@ -42,6 +44,38 @@ def rebuild_pre_pickled(*frames: Frame) -> Any:
 
 
 REDUCERS[PrePickled] = _reduce
+
+
+def use_dill() -> None:
+    """Have this process send by dill what pickle refuses: locks, for example (features SER-07).
+
+    Who receives it needs dill too. ``view.use_dill()`` does it here and on the view's engines.
+
+    Raises
+    ------
+    ImportError
+        There is no dill here.
+    """
+    dill = importlib.import_module("dill")
+
+    def reduce(obj: Any) -> Any:
+        try:
+            obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        except TypeError:
+            return dill.loads, (dill.dumps(obj),)
+        return NotImplemented
+
+    LastResort.reduce = reduce
+
+
+def use_cloudpickle() -> None:
+    """End what ``use_dill`` began. Functions and classes of a notebook travel by value always (features SER-07)."""
+    LastResort.reduce = None
+
+
+def use_pickle() -> None:
+    """As ``use_cloudpickle``: nothing needs less than that (features SER-07)."""
+    use_cloudpickle()
 
 
 def serialize_object(obj: Any) -> list[Frame]:

@@ -17,6 +17,12 @@ can_map: dict[type, Callable[[Any], Any]] = {}
 uncan_map: dict[type, Callable[[Any, dict[str, Any]], Any]] = {}
 
 
+class LastResort:
+    """How to reduce what pickle refuses: ``reduce(obj)`` gives what ``__reduce__`` would; None: not at all."""
+
+    reduce: Callable[[Any], Any] | None = None
+
+
 class Reference:
     """Something that the engine has, by name (features SER-14).
 

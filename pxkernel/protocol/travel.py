@@ -35,7 +35,7 @@ import cloudpickle
 from pxkernel.protocol import arrays, arrive
 from pxkernel.protocol.arrive import BLOB, MODULE, VALUE, Item
 from pxkernel.protocol.reducers import HOMELESS, REDUCERS
-from pxkernel.protocol.standins import can_map, reduce_canned
+from pxkernel.protocol.standins import LastResort, can_map, reduce_canned
 
 DATA_LIMIT = 64 * 1024
 SOURCE_LIMIT = 256 * 1024
@@ -170,6 +170,8 @@ class Pickler(cloudpickle.CloudPickler):
             reduced = super().reducer_override(obj)
             by_value = isinstance(reduced, tuple) and len(reduced) == 6
             return self.reduce_class(obj, reduced) if by_value else reduced
+        if LastResort.reduce is not None and kind not in self.dispatch_table:
+            return LastResort.reduce(obj)
         return NotImplemented
 
     def reduce_class(self, cls: type, reduced: tuple[Any, ...]) -> Any:

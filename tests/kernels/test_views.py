@@ -4,6 +4,7 @@ import functools
 import gc
 import json
 import os
+import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -382,3 +383,15 @@ def test_a_view_of_nothing(cluster4):
     assert (repr(empty), len(empty), list(empty)) == ("<DirectView []>", 0, [])
     with pytest.raises(IndexError, match="this view has no engines"):
         empty.apply_sync(abs, 1)
+
+
+def test_use_dill(view):
+    """SER-07, DV-21"""
+    try:
+        assert view.use_dill().get(20) == [None] * 4
+        locks = view.apply(lambda lock: (lock.acquire(), lock)[1], threading.Lock())
+        assert [lock.locked() for lock in locks] == [True] * 4
+    finally:
+        assert view.use_cloudpickle().get(20) == view.use_pickle().get(20) == [None] * 4
+    with pytest.raises(TypeError, match="lock"):
+        view.apply(abs, threading.Lock())

@@ -38,7 +38,7 @@ EXCEPTIONS = {
     ("pxkernel", "pxkernel.magics"): "%load_ext pxkernel",
     ("pxkernel.client.view", "pxkernel.magics"): "view.activate()",
     ("pxkernel.client.control", "pxkernel.engine.namespace"): "clear is a function that travels by reference",
-    ("pxkernel.client.view", "pxkernel.engine.namespace"): "push and pull are functions that travel by reference",
+    ("pxkernel.client.namespaces", "pxkernel.engine.namespace"): "push and pull are functions that travel by reference",
     ("pxkernel.cluster.cluster", "pxkernel.controller.settings"): "what the process that it starts is told",
     ("pxkernel.cluster.start", "pxkernel.controller.settings"): "what the process that it starts is told",
     ("pxkernel.cluster.enginesets", "pxkernel.kernels.logs"): "what the processes have printed",

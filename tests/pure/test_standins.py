@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -140,3 +141,38 @@ def test_pack_apply_message():
     assert (f, args, kwargs) == (divmod, (7, 2), {"key": [1]})
     with pytest.raises(TypeError, match="argument 0 .*lock"):
         px.pack_apply_message(len, [threading.Lock()], {})
+
+
+# ---- dill
+
+
+@pytest.fixture
+def dill():
+    px.use_dill()
+    yield
+    px.use_pickle()
+
+
+def test_dill_sends_what_pickle_refuses(dill):
+    """SER-07"""
+    back = arrived({"locked": Locked(5), "module": threading, "array": np.arange(3), "f": lambda: rank}, rank=7)  # noqa: F821
+    assert back["locked"].value == 5
+    assert back["locked"].lock.acquire(blocking=False)
+    assert back["module"] is threading
+    assert back["array"].tolist() == [0, 1, 2]
+
+
+def test_without_dill_again(dill):
+    """SER-07"""
+    px.use_cloudpickle()
+    with pytest.raises(TypeError, match="lock"):
+        pack(threading.Lock())
+
+
+def test_there_is_no_dill(monkeypatch):
+    """SER-07"""
+    monkeypatch.setitem(sys.modules, "dill", None)
+    with pytest.raises(ImportError, match="dill"):
+        px.use_dill()
+    with pytest.raises(TypeError, match="lock"):
+        pack(threading.Lock())
