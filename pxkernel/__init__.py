@@ -24,6 +24,7 @@ _PUBLIC = {
     "Client": "client.client",
     "Cluster": "cluster",
     "ClusterError": "errors",
+    "ClusterManager": "cluster",
     "CompositeError": "errors",
     "Dependency": "client.dependency",
     "DependencyTimeout": "errors",
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
     from .client.remotefunction import ParallelFunction, RemoteFunction, interactive, parallel, remote
     from .client.view import BroadcastView, DirectView
     from .client.viewbase import View
-    from .cluster import Cluster
+    from .cluster import Cluster, ClusterManager
     from .datapub import publish_data
     from .engine.dependent import depend, dependent, require
     from .engine.namespace import bind_kernel

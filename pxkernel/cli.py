@@ -1,8 +1,10 @@
-"""``pxcluster``: clusters from a terminal.
+"""``pxcluster``: clusters from a terminal (features CLI).
 
     pxcluster start -n 4 [--daemonize]   start one, and keep it until Ctrl-C (or leave it running)
+    pxcluster engines -n 2               add engines to one that is running
     pxcluster list [-o json]             what is running
     pxcluster stop [ID ...] [--all]      end it
+    pxcluster clean [--force]            remove what dead clusters have left behind
 
 Exit codes: 0 done, 1 it failed, 2 usage, 10 such a cluster is running already, 11 there is no such cluster.
 """
@@ -10,42 +12,62 @@ Exit codes: 0 done, 1 it failed, 2 usage, 10 such a cluster is running already, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from . import __version__
-from .client.client import Client
 from .cluster import Cluster
 from .errors import ClusterError, EngineError
 from .protocol import clusterfile
 
 RUNNING_ALREADY = 10
 NOT_RUNNING = 11
+#: Signals that ``pxcluster start`` passes on to the engines.
+PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("pxcluster", description="Start, list and stop clusters of Jupyter kernels.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("--profile", default=None, help="the IPython profile of the cluster (default: default)")
+    printing = argparse.ArgumentParser(add_help=False)
+    printing.add_argument("-o", "--output", choices=["text", "json"], default="text", help="how to print (default: text)")
 
-    start = commands.add_parser("start", help="start a cluster")
+    start = commands.add_parser("start", parents=[named, printing], help="start a cluster")
     start.add_argument("-n", type=int, default=None, help="how many engines (default: one for each core)")
     start.add_argument("--cluster-id", default=clusterfile.DEFAULT_ID, help="its name (default: the default cluster)")
     start.add_argument("--kernel", default=None, help="the kernelspec of the engines (default: this Python)")
     start.add_argument("--engines", default=None, help="how engines are started: forkserver, local, or a provisioner")
+    start.add_argument("--ip", default=None, help="listen for clients on other machines at this address, * for all; encrypted")
+    start.add_argument("--port", type=int, default=0, help="... on this port (default: any that is free)")
+    start.add_argument("--location", default=None, help="... and this is the name by which they find this machine")
     start.add_argument("--daemonize", action="store_true", help="leave it running and return")
     start.set_defaults(run=_start)
 
-    listing = commands.add_parser("list", help="list the clusters that are running")
-    listing.add_argument("-o", "--output", choices=["text", "json"], default="text")
+    engines = commands.add_parser("engines", parents=[named, printing], help="add engines to a running cluster")
+    engines.add_argument("-n", type=int, default=1, help="how many (default: 1)")
+    engines.add_argument("--cluster-id", default=None, help="which cluster (default: the default one, or the only one)")
+    engines.add_argument("--set", default=None, help="the name of their engine set (default: a new one)")
+    engines.set_defaults(run=_engines)
+
+    listing = commands.add_parser("list", parents=[named, printing], help="list the clusters that are running")
     listing.set_defaults(run=_list)
 
-    stop = commands.add_parser("stop", help="stop clusters")
+    stop = commands.add_parser("stop", parents=[named], help="stop clusters")
     stop.add_argument("ids", nargs="*", metavar="ID", help="which (default: the default cluster, or the only one)")
-    stop.add_argument("--all", action="store_true", help="every cluster of this user")
+    stop.add_argument("--cluster-id", action="append", dest="ids_too", default=[], metavar="ID", help="the same")
+    stop.add_argument("--all", action="store_true", help="every cluster of this user, or of the profile")
     stop.set_defaults(run=_stop)
+
+    clean = commands.add_parser("clean", help="remove the files of dead clusters")
+    clean.add_argument("--force", action="store_true", help="stop the clusters that run as well")
+    clean.set_defaults(run=_clean)
     return parser
 
 
@@ -63,65 +85,123 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    for file in clusterfile.running():
+    profile = options.profile or clusterfile.DEFAULT_PROFILE
+    for file in clusterfile.running(profile):
         if file.cluster_id == options.cluster_id:
             print(f"pxcluster: the cluster {options.cluster_id!r} is running already: {file.path}", file=sys.stderr)
             return RUNNING_ALREADY
     cluster = Cluster(
         n=options.n,
         cluster_id=options.cluster_id,
+        profile=profile,
         kernel_name=options.kernel,
         engines=options.engines,
+        controller_ip=options.ip,
+        controller_location=options.location,
+        controller_port=options.port,
         shutdown_atexit=not options.daemonize,
     )
-    with cluster.start_and_connect_sync() as client:
-        print(f"{len(client)} engines are running; {cluster.cluster_file}", flush=True)
+    cluster.start_and_connect_sync().close()
+    if options.output == "json":
+        print(json.dumps(_row(cluster), indent=1), flush=True)
+    else:
+        print(f"{len(_row(cluster)['engines'])} engines are running; {cluster.cluster_file}", flush=True)
         print("connect to them with: pxkernel.Cluster.from_file().connect_client_sync()", flush=True)
-    if options.daemonize:
-        return 0
-    print("Ctrl-C stops them", flush=True)
+    if not options.daemonize:
+        _keep(cluster, quiet=options.output == "json")
+    return 0
+
+
+def _keep(cluster: Cluster, quiet: bool) -> None:
+    """Wait until the cluster ends by itself, or end it when we are told to."""
     try:
         # SIGTERM ends this process as Ctrl-C does: through the finally.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in PASSED_ON:
+            signal.signal(number, lambda signum, _: cluster.signal_engines_sync(signum))
+        if not quiet:
+            print("Ctrl-C stops them", flush=True)
         cluster.wait_sync()
     except KeyboardInterrupt:
-        print("stopping", flush=True)
+        if not quiet:
+            print("stopping", flush=True)
     finally:
         cluster.stop_cluster_sync()
+
+
+def _engines(options: argparse.Namespace) -> int:
+    cluster = Cluster.from_file(profile=options.profile, cluster_id=options.cluster_id)
+    before = set(_row(cluster)["engines"])
+    name = cluster.start_engines_sync(options.n, options.set)
+    with cluster.connect_client_sync() as client:
+        client.wait_for_engines(timeout=cluster.engine_timeout)
+        added = sorted(set(client.ids) - before)
+    if options.output == "json":
+        print(json.dumps({"engine_set": name, "engines": added}))
+    else:
+        print(f"engines {added} have joined the cluster {cluster.cluster_id!r} as the engine set {name!r}")
     return 0
+
+
+def _row(cluster: Cluster) -> dict[str, Any]:
+    """What is printed about one cluster."""
+    file = clusterfile.read(cluster.cluster_file or "")
+    sets = {name: engine_set.ids for name, engine_set in cluster.engines.items()}
+    with cluster.connect_client_sync() as client:
+        engines = client.ids
+    return {
+        "cluster_id": file.cluster_id,
+        "profile": file.profile,
+        "engines": engines,
+        "engine_sets": sets,
+        "controller_pid": file.controller_pid,
+        "owner_pid": file.owner_pid,
+        "url": file.url,
+        "cluster_file": str(file.path),
+    }
 
 
 def _list(options: argparse.Namespace) -> int:
     rows = []
-    for file in clusterfile.running():
-        try:
-            with Client(file.path) as client:
-                engines = client.ids
-        except (FileNotFoundError, ClusterError, TimeoutError):
-            continue  # it has just ended
-        row = {"cluster_id": file.cluster_id, "engines": engines, "controller_pid": file.controller_pid}
-        rows.append({**row, "owner_pid": file.owner_pid, "cluster_file": str(file.path)})
+    for file in clusterfile.running(options.profile):
+        # It may just have ended.
+        with contextlib.suppress(FileNotFoundError, ClusterError, EngineError, TimeoutError):
+            rows.append(_row(Cluster.from_file(file.path)))
     if options.output == "json":
         print(json.dumps(rows, indent=1))
         return 0
-    print(f"{'CLUSTER ID':<28} {'ENGINES':>7} {'CONTROLLER':>10}  CLUSTER FILE")
+    print(f"{'PROFILE':<16} {'CLUSTER ID':<28} {'ENGINES':>7} {'CONTROLLER':>10}  CLUSTER FILE")
     for row in rows:
-        print(f"{row['cluster_id']!r:<28} {len(row['engines']):>7} {row['controller_pid']:>10}  {row['cluster_file']}")
+        name, engines = repr(row["cluster_id"]), len(row["engines"])
+        print(f"{row['profile']:<16} {name:<28} {engines:>7} {row['controller_pid']:>10}  {row['cluster_file']}")
     return 0
 
 
 def _stop(options: argparse.Namespace) -> int:
+    names = [*options.ids, *options.ids_too]
     if options.all:
-        files = clusterfile.running()
-        if not files:
+        clusters = [Cluster.from_file(file.path) for file in clusterfile.running(options.profile)]
+        if not clusters:
             print("no clusters to stop")
-    elif options.ids:
-        files = [clusterfile.find(str(clusterfile.folder(name) / clusterfile.FILE_NAME)) for name in options.ids]
+    elif names:
+        clusters = [Cluster.from_file(cluster_id=name, profile=options.profile) for name in names]
     else:
-        files = [clusterfile.find()]
-    for file in files:
+        clusters = [Cluster.from_file(profile=options.profile)]
+    for cluster in clusters:
+        cluster.stop_cluster_sync()
+        print(f"stopped {cluster.cluster_id!r}")
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    running = clusterfile.running()
+    for file in running if options.force else ():
         Cluster.from_file(file.path).stop_cluster_sync()
         print(f"stopped {file.cluster_id!r}")
+    removed = clusterfile.clean()
+    print(f"removed the files of {len(removed)} dead clusters" + "".join(f"\n  {name}" for name in removed))
+    if running and not options.force:
+        print(f"{len(running)} clusters are running; --force stops them")
     return 0
 
 

@@ -29,6 +29,9 @@ from ..protocol.wire import Codec
 from .backlog import Backlog
 from .tracking import SendTracker
 
+#: After so many seconds without a sign of life the operating system asks whether the controller's machine is still there.
+KEEPALIVE = 30
+
 
 class Connection:
     """One client's connection.
@@ -86,9 +89,12 @@ class Connection:
         self._socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
         self._socket.set_hwm(0)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._socket.connect(self._cluster.address)
+        remote = self._cluster.endpoint == self._cluster.url
+        if remote:
+            self._encrypt()
+        self._socket.connect(self._cluster.endpoint)
         proof = probe()
-        info = {"memory": proof and proof[0].hex()}
+        info = {"memory": proof and proof[0].hex(), "remote": remote}
         send(self._socket, self._codec.encode(Hello("client", self._session, os.getpid(), None, info)))
         end = time.monotonic() + timeout
         # It may end just now: then nobody will answer.
@@ -110,6 +116,13 @@ class Connection:
         self._thread = threading.Thread(target=self._run, name="pxkernel-client", daemon=True)
         self._thread.start()
         return answer
+
+    def _encrypt(self) -> None:
+        """Only with the controller that has the secret half of its key (design, decision 12)."""
+        self._socket.curve_serverkey = (self._cluster.curve_serverkey or "").encode()
+        self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
+        self._socket.tcp_keepalive = 1
+        self._socket.tcp_keepalive_idle = self._socket.tcp_keepalive_intvl = KEEPALIVE
 
     def send(self, message: Message, tracker: SendTracker | None = None) -> None:
         """Send a message; submissions wait here while the controller has no room for them.
@@ -249,6 +262,9 @@ class Connection:
             self._broken = False
         elif not self._cluster.alive():
             self._lose("the controller has ended")
+        elif self._cluster.endpoint == self._cluster.url:
+            # A new connection would be that of somebody whom the controller does not know.
+            self._lose("the connection to the controller was lost")
 
     def _lose(self, reason: str) -> None:
         if not self._lost:

@@ -25,13 +25,14 @@ from ..controller.settings import STORE_LIMIT, Settings, check_store
 from ..errors import ClusterError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
-from ..protocol.processes import exists, wait_for_end
 from .enginesets import ControllerProcess
-from .operations import STOP_TIMEOUT, EngineOperations, number
+from .operations import EngineOperations, number
 from .start import start_controller
+from .stop import STOP_TIMEOUT, await_end, wait_until_ended
 from .twins import with_awaitable_twins
 from .wishes import (
-    ON_START, Environment, OnStart, check_on_start, check_preload, check_transport, environment_of, pack_on_start,
+    ON_START, Environment, OnStart, check_on_start, check_place, check_preload, check_transport, environment_of,
+    pack_on_start,
 )  # fmt: skip
 
 
@@ -58,6 +59,13 @@ class Cluster(EngineOperations):
     transport
         How the controller reaches the kernels: "ipc" (Unix sockets), or "tcp" for kernels that know nothing else, such as
         Deno's. Then they listen on 127.0.0.1, where other users of this machine can connect; every message is signed.
+    controller_ip
+        The address of the interface on which the controller listens for clients on other machines as well, "*" for all
+        of them; None: it does not. They need a copy of the cluster file, and what they send is always encrypted (CURVE).
+    controller_location
+        The name or address by which other machines find this one; None: ``controller_ip``, or this machine's name.
+    controller_port
+        The one port that must be open; 0: any that is free.
     environment
         Variables for the engines beside those of this process: a mapping, or a function of the engine id, called here,
         for one GPU per engine ``lambda i: {"CUDA_VISIBLE_DEVICES": str(i % 4)}``. They are there when the kernel starts,
@@ -81,7 +89,8 @@ class Cluster(EngineOperations):
     ClusterError
         The platform is Windows, or ``cluster_id`` or ``profile`` is no name for a folder.
     ValueError
-        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", or there is no such ``transport`` or ``store``.
+        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", there is no such ``transport`` or ``store``,
+        or there is a location or a port and no ``controller_ip``.
     TypeError
         ``environment``, ``on_start`` or ``preload`` is nothing of the kind.
     """
@@ -96,6 +105,9 @@ class Cluster(EngineOperations):
         engines: str | None = None,
         controller: str = "local",
         transport: str = "ipc",
+        controller_ip: str | None = None,
+        controller_location: str | None = None,
+        controller_port: int = 0,
         environment: Environment | None = None,
         on_start: OnStart | None = None,
         preload: Sequence[str] = (),
@@ -108,6 +120,7 @@ class Cluster(EngineOperations):
             raise ClusterError("pxkernel does not run on Windows: it needs Unix sockets (in WSL it runs)")
         if controller != "local":
             raise ValueError(f"controller must be 'local', not {controller!r}: launcher classes do not exist")
+        check_place(controller_ip, controller_location, controller_port)
         if engines is not None and not isinstance(engines, str):
             raise TypeError(f"engines must be the name of a provisioner, not {engines!r}: launcher classes do not exist")
         if not callable(environment):
@@ -120,6 +133,9 @@ class Cluster(EngineOperations):
         self.kernel_name = kernel_name
         self.provisioner = engines
         self.transport = check_transport(transport)
+        self.controller_ip = controller_ip
+        self.controller_location = controller_location
+        self.controller_port = controller_port
         self.environment = environment
         self.on_start = on_start
         self.preload = check_preload(preload)
@@ -275,6 +291,9 @@ class Cluster(EngineOperations):
             owner_pid=os.getpid() if self.shutdown_atexit else None,
             store=self.store,
             store_limit=self.store_limit,
+            ip=self.controller_ip,
+            port=self.controller_port,
+            location=self.controller_location,
         )
         self._process = start_controller(settings, limits)
         self._file = clusterfile.read(directory / clusterfile.FILE_NAME)
@@ -355,25 +374,8 @@ class Cluster(EngineOperations):
             with contextlib.suppress(Exception):
                 with Client(file.path, cluster=self) as client:
                     client.ask("stop", timeout=STOP_TIMEOUT)
-        self._await_end(file)
-
-    def _await_end(self, file: clusterfile.ClusterFile) -> None:
-        if self._process is not None:
-            try:
-                self._process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-                raise TimeoutError("the controller did not end and was killed") from None
-            finally:
-                self._process = None
-                file.remove()
-            return
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while exists(file.controller_pid) and file.path.exists():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the controller (pid {file.controller_pid}) did not end")
-            time.sleep(0.02)
+        process, self._process = self._process, None
+        await_end(file, process)
 
     def wait_sync(self) -> None:
         """Block until the controller has ended.
@@ -385,10 +387,7 @@ class Cluster(EngineOperations):
         """
         if self._file is None:
             raise ClusterError("this cluster has not been started: call start_cluster_sync()")
-        if self._process is not None:
-            self._process.wait()
-        else:
-            wait_for_end(self._file.controller_pid)
+        wait_until_ended(self._file, self._process)
 
     def _stop_at_exit(self) -> None:
         with contextlib.suppress(Exception):

@@ -13,11 +13,9 @@ from ..client.client import Client
 from ..errors import ClusterError, PxkernelError, RemoteError
 from ..protocol.clusterfile import ClusterFile
 from .enginesets import EngineSet
+from .stop import STOP_TIMEOUT
 from .twins import with_awaitable_twins
 from .wishes import Environment, check_transport, environment_of
-
-#: How long the controller may take to end engines, in seconds.
-STOP_TIMEOUT = 30.0
 
 
 @with_awaitable_twins

@@ -59,6 +59,14 @@ def check_transport(transport: str) -> str:
     return transport
 
 
+def check_place(ip: str | None, location: str | None, port: int) -> None:
+    """Raises ValueError unless this says where a controller can listen for other machines, or that it does not."""
+    if not ip and (location or port):
+        raise ValueError("controller_location and controller_port are for a controller with a controller_ip")
+    if not isinstance(port, int) or not 0 <= port < 65536:
+        raise ValueError(f"controller_port must be a number below 65536, not {port!r}")
+
+
 def check_preload(preload: Sequence[str]) -> list[str]:
     """The names of modules; raises TypeError if they are none."""
     if isinstance(preload, str) or not all(

@@ -18,6 +18,7 @@
 - ``lifecycle`` what clients ask about engines: start, stop, restart, signal
 - ``inspection`` what engines are doing, seen from outside
 - ``launcher``  starts, watches, interrupts and ends kernels
+- ``remote``    clients on other machines
 - ``watch``     the ends of other processes
 - ``settings``  what the process is told when it is started
 """

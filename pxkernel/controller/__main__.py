@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from ..errors import ClusterError
 from ..kernels.forkserver import forkserver
 from ..protocol import clusterfile
 from .settings import Settings
@@ -19,9 +20,13 @@ def main() -> None:
         forkserver(settings.preload)
     from .server import Server
 
-    server = Server(settings)
     try:
         with os.fdopen(settings.ready, "w") as ready:
+            try:
+                server = Server(settings)
+            except ClusterError as error:
+                print(json.dumps({"error": str(error)}), file=ready)
+                return
             print(json.dumps({"ready": server.address}), file=ready)
     except BrokenPipeError:
         # Whoever starts this cluster has ended meanwhile, so nobody will ever stop it.

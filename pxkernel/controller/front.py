@@ -10,11 +10,14 @@ from typing import Any
 
 import zmq
 
-from ..errors import ProtocolError
+from ..errors import ClusterError, ProtocolError
 from ..protocol.messages import Answer, Hello, Message
 from ..protocol.sharing import can_open, inlined
 from ..protocol.sockets import receive, send
 from ..protocol.wire import Codec
+
+#: After so many seconds without a sign of life the operating system asks whether a machine is still there.
+KEEPALIVE = 30
 
 
 class Front:
@@ -43,6 +46,41 @@ class Front:
         self.socket.router_mandatory = True
         self.socket.bind(self.address)
         os.chmod(path, 0o600)
+
+    def listen(self, ip: str, port: int) -> tuple[int, str]:
+        """Listen for other machines too, encrypted, for whoever has the key that is returned (design, decision 12).
+
+        Parameters
+        ----------
+        ip
+            The address of an interface; "*": all of them.
+        port
+            0: any that is free.
+
+        Returns
+        -------
+        tuple of int and str
+            The port, and the public key of this controller.
+
+        Raises
+        ------
+        ClusterError
+            It is not possible.
+        """
+        public, secret = zmq.curve_keypair()
+        # They hold for what is bound from here on: the Unix socket needs no encryption.
+        self.socket.curve_server = True
+        self.socket.curve_secretkey = secret
+        self.socket.curve_publickey = public
+        self.socket.tcp_keepalive = 1
+        self.socket.tcp_keepalive_idle = KEEPALIVE
+        self.socket.tcp_keepalive_intvl = KEEPALIVE
+        try:
+            self.socket.bind(f"tcp://{ip}:{port or '*'}")
+        except zmq.ZMQError as error:
+            raise ClusterError(f"the controller cannot listen on {ip}:{port}: {error}") from None
+        bound = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        return int(bound.rpartition(":")[2]), public.decode()
 
     def receive(self, limit: int) -> Iterator[tuple[bytes, Message]]:
         """What has arrived, at most ``limit`` messages, with the identity of the sender. What is not signed is dropped."""

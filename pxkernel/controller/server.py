@@ -38,6 +38,7 @@ from .lifecycle import Lifecycle
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
 from .relay import OUTPUT_TYPES, Relay, cell_record, failure_record, outcome_of
+from .remote import RemoteClients, listen_for_others
 from .requests import KernelRequests
 from .roster import Roster
 from .settings import Settings
@@ -63,7 +64,7 @@ class Server:
         self.address = self._front.address
         self._cluster = ClusterFile(
             settings.cluster_id, settings.directory, settings.sockets, self.address, key.hex(), os.getpid(),
-            settings.owner_pid, settings.profile,
+            settings.owner_pid, settings.profile, **listen_for_others(self._front, settings),
         )  # fmt: skip
         self._cluster.write()
         self._core = Core(policy(settings.scheme, random.Random()))
@@ -75,6 +76,7 @@ class Server:
         )  # fmt: skip
         self._launcher = Launcher(self._cluster, recipe, self._wake)
         self._watch = Watch(self._later)
+        self._remote = RemoteClients(self._to_client)
         self._roster = Roster(
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add
         )
@@ -170,7 +172,8 @@ class Server:
     def _timeout(self) -> float | None:
         now = time.monotonic()
         times = [t - now for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
-        times += [wait for wait in (self._prompts.wait(now), *self._relay.waits(now)) if wait is not None]
+        waits = (self._prompts.wait(now), self._remote.wait(now), *self._relay.waits(now))
+        times += [wait for wait in waits if wait is not None]
         return max(0.0, min(times)) * 1000 + 1 if times else None
 
     def _wake(self) -> None:
@@ -231,12 +234,16 @@ class Server:
             "memory": self._front.shares(identity),
         }
         self._front.send(identity, m.Welcome(None, self._roster.known(), info))
-        self._watch.add(hello.pid, self._client_gone, hello.session)
+        if hello.info.get("remote"):
+            self._remote.add(hello.session)
+        else:
+            self._watch.add(hello.pid, self._client_gone, hello.session)
 
     def _client_gone(self, client: str) -> None:
         identity = self._clients.pop(client, None)
         if identity is not None:
             self._watch.remove(self._client_gone, client)
+            self._remote.remove(client)
             del self._front.who[identity]
             self._relay.close(client)
             self._prompts.client_gone(client)
@@ -427,7 +434,9 @@ class Server:
             self._to_client(client, changed)
 
     def _flush_due(self) -> None:
-        self._prompts.flush(time.monotonic())
+        now = time.monotonic()
+        self._prompts.flush(now)
+        self._remote.check(now)
         self._relay.flush_due()
 
     # -- the end ------------------------------------------------------------------------------------------------------

@@ -52,6 +52,11 @@ class Settings:
     owner_pid: int | None = None
     #: The file descriptor on which the controller says that it listens, or why not.
     ready: int = -1
+    #: The interface on which to listen for other machines, None: on none; the port, 0 for any; and the name or address by
+    #: which other machines find this one, None: ``ip``, or this machine's name.
+    ip: str | None = None
+    port: int = 0
+    location: str | None = None
     #: Where delivered results are kept: "memory", "sqlite", "sqlite:<path>" or "none".
     store: str = "memory"
     #: Bytes.

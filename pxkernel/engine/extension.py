@@ -44,6 +44,10 @@ def _join(shell: Any, launched: dict[str, Any] | None) -> None:
         raise ClusterError("pxkernel.engine is for Jupyter kernels; terminal IPython has none")
     if _channel is not None and _channel.active:
         raise ClusterError(f"this kernel is engine {_channel.engine_id} of a cluster already")
-    channel = TaskChannel(shell.kernel, clusterfile.find(), launched)
+    cluster = clusterfile.find()
+    if not cluster.is_here:
+        # Its own sockets never leave its host (design, decision 12).
+        raise ClusterError(f"a kernel can only join a cluster of its own machine, and this one runs on {cluster.host}")
+    channel = TaskChannel(shell.kernel, cluster, launched)
     channel.open()
     _channel = channel

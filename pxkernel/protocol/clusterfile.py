@@ -10,6 +10,8 @@
     <socket directory>        the same directory if its path is short enough for Unix sockets
 
 The controller's socket is the proof of life: nobody listens on it, the cluster is gone.
+
+A copy of the file is all that a client on another machine needs, if the controller listens there as well (``url``).
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ ENVIRONMENT = "PXKERNEL_CLUSTER"
 #: Set by the controller for the engines that it starts: JSON {"id", "incarnation", "crash_log"}.
 LAUNCHED = "PXKERNEL_ENGINE"
 FILE_NAME = "cluster.json"
+#: How long a controller may take to accept a connection, in seconds.
+PROBE_TIMEOUT = 2.0
 _DEFAULT_FOLDER = "default"
 #: In a cluster's directory: the process that has made it.
 _STARTER = "starter.pid"
@@ -61,6 +65,21 @@ class ClusterFile:
     owner_pid: int | None
     #: The name of the IPython profile of the cluster.
     profile: str = DEFAULT_PROFILE
+    #: The machine of the controller.
+    host: str = field(default_factory=socket.gethostname)
+    #: Where the controller listens for other machines, ``tcp://...``, and the key by which it is known to be itself.
+    url: str | None = None
+    curve_serverkey: str | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the controller runs on this machine."""
+        return self.host == socket.gethostname()
+
+    @property
+    def endpoint(self) -> str:
+        """Where it can be reached from here."""
+        return self.address if self.is_here or self.url is None else self.url
 
     @property
     def path(self) -> Path:
@@ -74,10 +93,14 @@ class ClusterFile:
 
     def alive(self) -> bool:
         """Whether the controller listens."""
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(1)
+        scheme, _, place = self.endpoint.partition("://")
+        host, _, port = place.rpartition(":")
+        # A Unix socket answers at once.
+        family, target = (socket.AF_UNIX, place) if scheme == "ipc" else (socket.AF_INET, (host, int(port)))
+        with socket.socket(family) as probe:
+            probe.settimeout(PROBE_TIMEOUT)
             try:
-                probe.connect(self.address.removeprefix("ipc://"))
+                probe.connect(target)
             except OSError:
                 return False
         return True
@@ -226,6 +249,10 @@ def parse(info: object, origin: object) -> ClusterFile:
             raise TypeError("a name or a path is no string")
         if not isinstance(file.controller_pid, int):
             raise TypeError("controller_pid is no number")
+        if file.url is not None and not re.fullmatch(r"tcp://[^:/]+:\d+", file.url):
+            raise TypeError(f"{file.url!r} is no url")
+        if (file.url is None) != (file.curve_serverkey is None):
+            raise TypeError("url and curve_serverkey belong together")
     except (ValueError, TypeError) as error:
         raise ClusterError(f"{origin} is not a cluster file: {error}") from None
     return file
@@ -242,6 +269,16 @@ def running(profile: str | None = None) -> list[ClusterFile]:
         if file.alive() and profile in (None, file.profile):
             found.append(file)
     return found
+
+
+def clean() -> list[str]:
+    """Remove what dead clusters have left behind: the names of their folders. Engines that are left over end then."""
+    removed = []
+    for directory in sorted(runtime_directory().glob("[!.]*")):
+        with contextlib.suppress(ClusterError, FileNotFoundError):
+            _remove_if_dead(directory, directory.name)
+            removed.append(directory.name)
+    return removed
 
 
 def find(cluster: str | os.PathLike[str] | None = None, *, profile: str | None = None) -> ClusterFile:
@@ -270,8 +307,16 @@ def find(cluster: str | os.PathLike[str] | None = None, *, profile: str | None =
     is_path = os.sep in text or text.endswith(".json")
     file = read(text if is_path else folder(text, profile or DEFAULT_PROFILE) / FILE_NAME)
     if not file.alive():
-        raise ClusterError(f"the cluster of {file.path} is not running any more (its controller was {file.controller_pid})")
+        raise ClusterError(_why_dead(file, text))
     return file
+
+
+def _why_dead(file: ClusterFile, text: str) -> str:
+    if file.is_here:
+        return f"the cluster of {file.path} is not running any more (its controller was {file.controller_pid})"
+    if file.url is None:
+        return f"the cluster of {text} runs on {file.host} and listens there only: start it with ip=, or pxcluster start --ip"
+    return f"the cluster of {text} on {file.host} cannot be reached at {file.url}"
 
 
 def _only_running(profile: str | None) -> ClusterFile:

@@ -369,3 +369,40 @@ def test_a_cluster_that_has_ended(make):
     make("x", stale=True)
     with pytest.raises(ClusterError, match="not running any more .its controller was 4711."):
         find("x")
+
+
+# ---- profiles and other machines
+
+
+def test_one_id_in_two_profiles(make):
+    """CLU-03: profile and id together are the key."""
+    assert folder("x", "mine").name == "mine@x" and folder("", "mine").name == "mine@default"
+    assert folder("x", "default") == folder("x")
+    with pytest.raises(ClusterError, match="'a@b' cannot be a profile"):
+        folder("x", "a@b")
+
+
+def test_the_clusters_of_a_profile(make):
+    make("x")
+    with pytest.raises(FileNotFoundError, match="no cluster of the profile 'mine' is running"):
+        find(profile="mine")
+    assert find(profile="default").cluster_id == "x" and running("mine") == []
+    with pytest.raises(FileNotFoundError, match="mine@x"):
+        find("x", profile="mine")
+
+
+def test_where_a_cluster_is_reached(make):
+    """SEC-05: by its Unix socket on its own machine, elsewhere by TCP."""
+    file = replace(make("x"), url="tcp://there:99", curve_serverkey="key")
+    assert file.is_here and file.endpoint == file.address and file.alive()
+    far = replace(file, host="elsewhere")
+    assert not far.is_here and far.endpoint == "tcp://there:99"
+
+
+def test_clean_removes_dead_clusters_only(make, runtime):
+    """CLI-06."""
+    make("alive")
+    make("dead", stale=True)
+    prepare("starting")
+    assert clusterfile.clean() == ["dead"]
+    assert sorted(path.name for path in clusterfile.runtime_directory().iterdir()) == ["alive", "starting"]

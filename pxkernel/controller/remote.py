@@ -1,0 +1,73 @@
+"""Clients on other machines: where they find the controller, and how it is known that they are gone.
+
+Nobody here sees the end of their process. Its machine closes the connection, or the operating system finds out that the
+machine is gone; but a ROUTER tells only whoever sends. So something small is sent now and then.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+
+from ..protocol.messages import Ack, Message
+from .front import Front
+from .settings import Settings
+
+#: How often something is sent, in seconds.
+INTERVAL = 5.0
+
+
+def listen_for_others(front: Front, settings: Settings) -> dict[str, str]:
+    """Listen for other machines if the user wants that; what the cluster file says about it.
+
+    Raises
+    ------
+    ClusterError
+        It is not possible.
+    """
+    if settings.ip is None:
+        return {}
+    port, key = front.listen(settings.ip, settings.port)
+    location = settings.location or (settings.ip if _is_address(settings.ip) else socket.gethostname())
+    return {"url": f"tcp://{location}:{port}", "curve_serverkey": key}
+
+
+def _is_address(ip: str) -> bool:
+    """Whether others can use it: it is no interface's name, and does not stand for all interfaces."""
+    try:
+        return not ipaddress.ip_address(ip).is_unspecified
+    except ValueError:
+        return False
+
+
+class RemoteClients:
+    """The clients on other machines.
+
+    Parameters
+    ----------
+    send
+        ``send(client, message)`` notices when there is nobody any more.
+    """
+
+    def __init__(self, send: Callable[[str, Message], None]):
+        self._send = send
+        self._clients: set[str] = set()
+        self._next = 0.0
+
+    def add(self, client: str) -> None:
+        self._clients.add(client)
+
+    def remove(self, client: str) -> None:
+        self._clients.discard(client)
+
+    def wait(self, now: float) -> float | None:
+        """How many seconds may pass before ``check``; None: there is nobody."""
+        return max(0.0, self._next - now) if self._clients else None
+
+    def check(self, now: float) -> None:
+        """Send to each of them, if it is time."""
+        if self._clients and now >= self._next:
+            self._next = now + INTERVAL
+            for client in list(self._clients):
+                self._send(client, Ack(0))
