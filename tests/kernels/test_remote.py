@@ -174,25 +174,28 @@ def test_a_remote_client_that_is_killed(cluster, copied, wait_for):
         assert rc[0].apply_async(lambda: 1).get(SOON) == 1
 
 
-def test_the_controller_is_killed(tmp_path, copied, wait_for):
-    cluster = px.Cluster(n=1, controller_ip="127.0.0.1")
-    cluster.start_and_connect_sync().close()
-    with px.Client(copied(cluster)) as rc:
-        pending = rc[0].apply_async(time.sleep, 100)
-        psutil.Process(cluster.controller.pid).kill()
-        with pytest.raises(px.EngineError, match="the controller has ended"):
-            pending.get(SOON)
-    cluster.stop_cluster_sync()
-
-
-def test_a_remote_cluster_is_stopped_from_elsewhere(copied):
+@pytest.fixture
+def other():
+    """A cluster that a test may end."""
     cluster = px.Cluster(n=1, controller_ip="127.0.0.1", controller_location="localhost")
     cluster.start_and_connect_sync().close()
-    assert content_of(cluster)["url"].startswith("tcp://localhost:")
-    found = px.Cluster.from_file(copied(cluster))
-    found.stop_cluster_sync()
-    assert not cluster.running
+    yield cluster
     cluster.stop_cluster_sync()
+
+
+def test_the_controller_is_killed(other, copied):
+    with px.Client(copied(other)) as rc:
+        pending = rc[0].apply_async(time.sleep, 100)
+        psutil.Process(other.controller.pid).kill()
+        # Its socket may still accept when the connection breaks.
+        with pytest.raises(px.EngineError, match="the controller has ended|the connection to the controller was lost"):
+            pending.get(SOON)
+
+
+def test_a_cluster_is_stopped_from_elsewhere(other, copied):
+    assert content_of(other)["url"].startswith("tcp://localhost:")
+    px.Cluster.from_file(copied(other)).stop_cluster_sync()
+    assert not other.running
 
 
 def test_a_port_that_is_taken(cluster):
