@@ -22,6 +22,7 @@
 - ``executor``    ViewExecutor: a view as concurrent.futures.Executor
 - ``hints``       what the user may want to know about an error of an engine
 - ``shell``       how IPython shows the errors of engines
+- ``representation`` how all of this looks in a notebook
 - ``mapresult``   AsyncMapResult: the future of a map or of a gather
 - ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ..errors import CompositeError, NotReadyError, PxkernelError
 from ..protocol.pack import unpack
 from ..protocol.sharing import load
+from . import representation, timing
 from .about import About
 from .arrivals import OUTPUT_TIMEOUT, Arrivals
 from .display import display_outputs
@@ -61,6 +62,11 @@ class AsyncResult(About, Arrivals):
         else:
             state = "failed" if self.exception() is not None else "finished"
         return f"<{type(self).__name__}: {self._fname}:{state}>"
+
+    def _repr_html_(self) -> str:
+        """With a picture of who ran what when."""
+        work = timing.serial_time(self._parts)
+        return representation.result(self, self._fname, self._parts, self.elapsed, work, self._unit)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

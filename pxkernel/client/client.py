@@ -18,7 +18,7 @@ from ..errors import EngineError, NoEnginesRegistered
 from ..protocol import messages as m
 from ..protocol.sharing import Shared, take_result
 from ..protocol.wire import raw
-from . import outputs
+from . import outputs, representation
 from .asyncresult import AsyncResult
 from .connection import Connection
 from .control import Control
@@ -125,6 +125,10 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     def __repr__(self) -> str:
         return f"<Client: {len(self.ids)} engines of {self.directory}>"
+
+    def _repr_html_(self) -> str:
+        """With what the engines are doing."""
+        return representation.engines(self, self.top)
 
     # -- engines ------------------------------------------------------------------------------------------------------
 

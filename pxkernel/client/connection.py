@@ -20,7 +20,18 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.credit import LIMIT
 from ..protocol.messages import (
-    Abort, Ack, Hello, Interrupt, Leave, Message, Outputs, Payload, Refused, Results, Submit, Welcome,
+    Abort,
+    Ack,
+    Hello,
+    Interrupt,
+    Leave,
+    Message,
+    Outputs,
+    Payload,
+    Refused,
+    Results,
+    Submit,
+    Welcome,
 )  # fmt: skip
 from ..protocol.pack import detached
 from ..protocol.sharing import is_shared, probe, share, size

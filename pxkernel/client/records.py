@@ -22,6 +22,7 @@ from ..protocol.messages import DATA
 from ..protocol.pack import unpack
 from ..protocol.sharing import Shared
 from ..protocol.wire import raw
+from . import representation
 
 #: The names that old documents (seed 004) use for what IPython has renamed since.
 OLD_NAMES = {"pyin": "execute_input", "pyout": "execute_result", "pyerr": "error"}
@@ -49,6 +50,9 @@ class Metadata(dict[str, Any]):
     clock twice, the client's), engine_id, engine_uuid, status, follow, after, label, execute_input, execute_result,
     error, stdout, stderr, outputs, data.
     """
+
+    def _repr_html_(self) -> str:
+        return representation.mapping("Metadata", self)
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key not in METADATA_KEYS:
@@ -211,6 +215,12 @@ class Part:
         results = [content for msg_type, content, _ in self.outputs if msg_type == "execute_result"]
         return results[-1] if results else None
 
+    @property
+    def status(self) -> str | None:
+        """"ok", "error" or "aborted", None before."""
+        status = self.record.get("status")
+        return "error" if status in _NOT_RUN else status
+
     def metadata(self) -> Metadata:
         return Metadata(
             msg_id=self.msg_id,
@@ -220,7 +230,7 @@ class Part:
             received=_time(self.received),
             engine_id=self.engine_id,
             engine_uuid=self.engine_uuid,
-            status="error" if self.record.get("status") in _NOT_RUN else self.record.get("status"),
+            status=self.status,
             follow=list(self.follow),
             after=list(self.after),
             label=self.label,

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..protocol.standins import Reference
+from . import representation
 from .asyncresult import AsyncResult
 from .executor import ViewExecutor
 from .mapresult import AsyncMapResult
@@ -55,6 +56,10 @@ class View(ABC):
     def __repr__(self) -> str:
         text = str(self.targets)
         return f"<{type(self).__name__} {text if len(text) <= 16 else text[:12] + '...]'}>"
+
+    def _repr_html_(self) -> str:
+        """With what the engines are doing."""
+        return representation.engines(self, lambda: self.client.top(self.targets))
 
     def __len__(self) -> int:
         return len(self.client.resolve(self.targets)[0])

@@ -20,7 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..client import representation
 from ..client.client import Client
+from ..client.inspection import Top
 from ..controller.settings import STORE_LIMIT, Settings, check_store
 from ..errors import ClusterError
 from ..kernels.threads import thread_limits
@@ -150,6 +152,14 @@ class Cluster(EngineOperations):
     def __repr__(self) -> str:
         state = "running" if self.running else "not running"
         return f"<Cluster(cluster_id={self.cluster_id!r}, profile={self.profile!r}, n={self.n}): {state}>"
+
+    def _repr_html_(self) -> str:
+        """With what the engines are doing, if it runs."""
+        return representation.engines(self, self._top)
+
+    def _top(self) -> Top:
+        with self.connect_client_sync(timeout=2.0) as client:
+            return client.top()
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 

@@ -188,3 +188,29 @@ def test_cancelling(cluster4, functions, gate):
     assert not running.cancelled() and running.running()
     gate.touch()
     assert running.get(10) == 5
+
+
+# ---- in a notebook
+
+
+def test_representations(cluster4, view):
+    """Issue 4, point 6: engines with what they do, and who ran what when."""
+    for shown in (cluster4, view, cluster4[2], cluster4.load_balanced_view(), cluster4.cluster):
+        html = shown._repr_html_()
+        assert "<table>" in html and "MiB" in html and "idle" in html
+    result = view.apply_async(time.sleep, 0.01)
+    assert "<svg" in result._repr_html_()
+    result.get(10)
+    html = result._repr_html_()
+    assert html.count("<rect") == 4 and "sleep on engine 3" in html and "4 of 4 tasks" in html
+    assert "engine_uuid" in result.metadata[0]._repr_html_()
+
+
+def test_a_representation_of_what_is_gone():
+    """Issue 4, point 6: no error, no waiting."""
+    cluster = px.Cluster(n=1)
+    assert "not running" in cluster._repr_html_()
+    with cluster as client:
+        view = client[:]
+    for shown in (cluster, client, view):
+        assert "<table>" not in shown._repr_html_()
