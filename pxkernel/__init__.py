@@ -11,10 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+version_info = tuple(map(int, __version__.split(".")))
 
 #: Every public name and its module. They are imported when they are first used: the engines and the controller import
 #: this package too, and need few of them.
 _PUBLIC = {
+    "ALL_COMPLETED": "client.asyncresult",
     "AbortedTask": "errors",
     "AlreadyDisplayedError": "errors",
     "AsyncHubResult": "client.hub",
@@ -31,6 +33,8 @@ _PUBLIC = {
     "DirectView": "client.view",
     "EngineError": "errors",
     "ExecuteReply": "client.records",
+    "FIRST_COMPLETED": "client.asyncresult",
+    "FIRST_EXCEPTION": "client.asyncresult",
     "IPythonError": "errors",
     "ImpossibleDependency": "errors",
     "InvalidDependency": "errors",
@@ -79,7 +83,7 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
-    from .client.asyncresult import AsyncResult
+    from .client.asyncresult import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, AsyncResult
     from .client.balanced import LoadBalancedView
     from .client.client import Client
     from .client.dependency import Dependency
@@ -147,7 +151,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "__version__", "version_info"]
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -86,8 +86,8 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         #: The ids of all calls, in the order of submission.
         self.history: list[str] = []
         self.directory = file.directory
-        #: The names of the cluster's profile and of the cluster.
-        self.profile, self.cluster_id = file.profile, file.cluster_id
+        self.profile = file.profile
+        self.cluster_id = file.cluster_id
         self._session = uuid.uuid4().hex[:12]
         self._numbers = count()
         #: The tasks that have been submitted have numbers below this one.

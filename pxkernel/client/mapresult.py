@@ -32,7 +32,7 @@ class AsyncMapResult(AsyncResult):
     ):
         self._join = join
         self._return_exceptions = return_exceptions
-        self._ordered = ordered or join is not None
+        self.ordered = ordered or join is not None
         super().__init__(client, parts, fname, single=False)
         if not self._parts:
             self._value, self._assembled = self._assemble([]), True
@@ -55,7 +55,7 @@ class AsyncMapResult(AsyncResult):
         return cls(first._client, parts, first._fname)
 
     def _nth(self, number: int) -> Part | None:
-        if self._ordered:
+        if self.ordered:
             return super()._nth(number)
         return self._finished[number] if number < len(self._finished) else None
 

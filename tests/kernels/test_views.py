@@ -395,3 +395,15 @@ def test_use_dill(view):
         assert view.use_cloudpickle().get(20) == view.use_pickle().get(20) == [None] * 4
     with pytest.raises(TypeError, match="lock"):
         view.apply(abs, threading.Lock())
+
+
+def test_the_first_client_in_a_notebook_has_px(cluster4, start_notebook):
+    """RC-13, RC-14: also after a client that is closed, and not instead of a view that was activated."""
+    nb = start_notebook()
+    nb.run(f"import pxkernel as ipp\nrc = ipp.Client({str(cluster4.cluster.cluster_file)!r})")
+    assert nb.run("%px 6 * 7").error == ""
+    nb.run(f"rc.close()\nrc = ipp.Client({str(cluster4.cluster.cluster_file)!r})")
+    nb.run("%px where = 'all'")
+    assert nb.run("rc.activate([1, 2]).block").result == "True"
+    nb.run(f"other = ipp.Client({str(cluster4.cluster.cluster_file)!r})\n%px where = 'two'")
+    assert nb.run("rc[:]['where']").result == "['all', 'two', 'two', 'all']"

@@ -294,7 +294,7 @@ def test_the_version_is_one(pyproject):
 
 
 #: Public names that are neither a class nor a function.
-CONSTANTS = {"can_map", "uncan_map"}
+CONSTANTS = {"ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "can_map", "uncan_map"}
 #: Public names of what has another name, too.
 ALIASES = {"AbortedTask": "TaskAborted", "IPythonError": "PxkernelError", "KernelError": "PxkernelError"}
 
@@ -326,7 +326,7 @@ def test_type_checkers_see_the_public_names():
 
 
 def test_completion_shows_the_public_names():
-    assert dir(pxkernel) == sorted([*pxkernel.__all__, "__version__"])
+    assert dir(pxkernel) == sorted([*pxkernel.__all__, "__version__", "version_info"])
 
 
 def test_other_names_do_not_exist():
