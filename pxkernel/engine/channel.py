@@ -202,6 +202,7 @@ class TaskChannel:
     def _close(self) -> None:
         if self.active:
             self.active = False
+            self._lent = Lent()
             here.engine = None
             events = self._kernel.shell.events
             events.unregister("pre_execute", self._cell_starts)

@@ -11,6 +11,7 @@
 - ``standins`` stand for something else until they arrive; ``serialize`` is packing for programs that do it themselves.
 - ``messages`` are the frozen dataclasses that the three parties exchange.
 - ``wire`` signs a message into frames and verifies what arrives.
+- ``segments`` are memory that processes of one host share; ``sharing`` puts the large buffers of payloads there.
 - ``credit`` bounds what may be on the way to one peer.
 - ``partition`` splits sequences over engines and joins them again.
 - ``clusterfile`` is how a process finds a running cluster.

@@ -115,9 +115,9 @@ class Segment:
         _held.add(descriptor)
         return segment
 
-    def __del__(self, close: Any = os.close) -> None:
+    def __del__(self, held: set[int] = _held, close: Any = os.close) -> None:
         # In a forked process this closes the descriptor that was inherited.
-        _held.discard(self.address.descriptor)
+        held.discard(self.address.descriptor)
         close(self.address.descriptor)
 
     def view(self) -> memoryview:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas
 import psutil
 import pytest
 
@@ -120,7 +121,7 @@ def test_scatter_and_gather(view, all_gone):
     [
         bytes(range(256)) * 10_000,
         "wide äöü " * 200_000,
-        [np.arange(50_000)] * 20,
+        [np.arange(50_000) + number for number in range(20)],
         {"a": b"x" * 1_000_000, "b": np.ones(200_000)},
     ],
     ids=["bytes", "str", "medium arrays", "mixed"],
@@ -132,7 +133,6 @@ def test_other_values(one, value):
 
 
 def test_pandas_and_masked_arrays(one):
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"x": np.arange(200_000), "y": np.ones(200_000), "z": ["text"] * 200_000})
     found = one.apply(echo, frame)
     pandas.testing.assert_frame_equal(found, frame)
@@ -202,7 +202,7 @@ def test_many_results_do_not_use_up_the_descriptors(one, cluster4, all_gone):
     view = cluster4[0]
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        results = [view.apply_async(np.full, 70_000, number) for number in range(200)]
+        results = [view.apply_async(np.full, 140_000, number) for number in range(200)]
         assert cluster4.wait(results, 40)
         assert psutil.Process().num_fds() < 256 - 64
         for number, result in enumerate(results):
@@ -214,6 +214,17 @@ def test_many_results_do_not_use_up_the_descriptors(one, cluster4, all_gone):
         assert cluster4.wait(pushed, 40)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_the_controller_keeps(one, cluster4, all_gone):
+    """Submitted again, and read as bytes."""
+    array = np.arange(500_000)
+    cluster4[0].apply_sync(echo, array)
+    (task,) = cluster4.history[-1:]
+    assert (cluster4.resubmit(task).get(20) == array).all()
+    (record,) = cluster4.db_query({"msg_id": task}, keys=["buffers", "result_buffers"])
+    assert array.tobytes() in map(bytes, record["buffers"])
+    assert array.tobytes() in map(bytes, record["result_buffers"])
 
 
 # ---- whoever dies

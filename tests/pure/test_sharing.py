@@ -80,7 +80,7 @@ def as_received(payload):
         (4097, THRESHOLD, 0, 5000),
         (ALONE, 10, ALONE + 3, 70_000),
         (ALONE, THRESHOLD, 10),
-        (5000,) * 200,
+        (5000,) * 300,
     ],
 )
 def test_what_is_loaded_is_what_was_shared(lengths):

@@ -11,6 +11,7 @@ from pxkernel.controller.settings import Settings
 from pxkernel.controller.sqlite import SQLiteStore
 from pxkernel.controller.store import MemoryStore, NoStore, open_store
 from pxkernel.kernels.channels import KernelMessage
+from pxkernel.protocol.sharing import THRESHOLD, share
 
 LIMIT = 20 * OVERHEAD
 
@@ -134,6 +135,20 @@ def test_output_is_bounded():
 
 
 # ---- the file
+
+
+def test_what_is_in_shared_memory_is_on_disk(tmp_path):
+    """Issue 5, point 2: a file must not point into memory."""
+    frames = [b"head", bytes(THRESHOLD), b"tail" * 2000]
+    kept = entry(0)
+    kept.request = kept.result = share(frames)
+    store = SQLiteStore(tmp_path / "tasks.db", 100 * THRESHOLD)
+    store.add(kept)
+    assert store.size == kept.size > 2 * THRESHOLD
+    del kept
+    found = store.get("c:0")
+    assert found.request == found.result == frames
+    store.close()
 
 
 def test_a_file_can_be_opened_again(tmp_path):
