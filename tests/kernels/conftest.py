@@ -184,6 +184,8 @@ class Shown:
         self.kinds = []
         #: The prompts that were shown, in order.
         self.prompts = []
+        #: What was shown in the pager.
+        self.pages = []
         self._stream = None
 
     def add(self, message):
@@ -242,13 +244,14 @@ class Notebook:
             if seen is not None:
                 seen(shown)
 
-        self.client.execute_interactive(
+        reply = self.client.execute_interactive(
             cell,
             output_hook=show,
             allow_stdin=bool(answers),
             stdin_hook=ask,
             timeout=timeout,
         )
+        shown.pages = [payload for payload in reply["content"].get("payload", ()) if payload["source"] == "page"]
         return shown
 
     def value(self, expression):

@@ -153,3 +153,77 @@ def test_breakpoint_opens_the_debugger(engines, call):
     assert "50" in shown.stdout
     assert (shown.result or shown.labelled[0]).endswith("6")
     assert engines.run("%%px -t 3\ninput.__module__").labelled == ["Out[3:n]: 'ipykernel.kernelbase'"]
+
+
+# ---- await, completion, help, consoles
+
+
+def test_top_level_await_and_coroutines(engines):
+    """MG-27, issue 4: neither hangs."""
+    assert engines.run("%px import asyncio; await asyncio.sleep(0, 'slept')").labelled == [
+        f"Out[{engine}:n]: 'slept'" for engine in range(4)
+    ]
+    engines.run("async def twice(n):\n    import asyncio\n    await asyncio.sleep(0)\n    return 2 * n")
+    assert engines.value("dv.apply_sync(twice, 4)") == "[8, 8, 8, 8]"
+
+
+def completed(notebook, cell, wait_for):
+    """What a front end offers at the end of ``cell``; the first answer of an engine may take it a while (it loads jedi)."""
+
+    def matches():
+        msg_id = notebook.client.complete(cell)
+        reply = notebook.client.get_shell_msg(timeout=30)
+        while reply["parent_header"]["msg_id"] != msg_id:
+            reply = notebook.client.get_shell_msg(timeout=30)
+        content = reply["content"]
+        return content["matches"] and (content["matches"], cell[content["cursor_start"] : content["cursor_end"]])
+
+    return wait_for(matches, timeout=40)
+
+
+@pytest.mark.parametrize("start", ["%%px\nx = 1\n", "%%px --targets 2 --no-stream\n", "%px ", "%px -t 2 "])
+def test_completion_is_answered_by_an_engine(engines, wait_for, start):
+    """Issue 4: inside of %%px and %px, where the names are."""
+    engines.run("%px unique_name_there = 'x'")
+    assert completed(engines, start + "unique_na", wait_for) == (["unique_name_there"], "unique_na")
+    assert "upper" in completed(engines, start + "unique_name_there.upp", wait_for)[0][0]
+
+
+def test_completion_elsewhere_is_that_of_the_notebook(engines, wait_for):
+    """Issue 4"""
+    engines.run("unique_name_here = 1")
+    assert completed(engines, "unique_na", wait_for)[0] == ["unique_name_here"]
+
+
+def test_completion_while_autopx_is_on(engines, wait_for):
+    """MG-16, issue 4"""
+    engines.run("%px unique_name_there = 'x'")
+    engines.run("%autopx")
+    try:
+        assert completed(engines, "unique_na", wait_for)[0] == ["unique_name_there"]
+    finally:
+        engines.run("%autopx")
+
+
+def test_help_comes_from_an_engine(engines):
+    """Issue 4: obj? opens the pager of the front end once, not once for each engine."""
+    engines.run("%%px\ndef documented():\n    'This text is on the engines.'")
+    shown = engines.run("%%px\ndocumented?")
+    (page,) = shown.pages
+    assert "This text is on the engines." in page["data"]["text/plain"]
+
+
+def test_the_command_of_a_console(engines):
+    """Issue 4: rc.console(3)"""
+    command = engines.run("rc.console(3)").stdout.strip()
+    assert re.fullmatch(r"jupyter console --existing \S+kernel-3\S*\.json", command)
+    assert engines.value(f"__import__('os').path.exists({command.split()[-1]!r})") == "True"
+    assert engines.run("rc.console(9)").ename == "IndexError"
+
+
+def test_bind_kernel(engines):
+    """JUP-02: an engine is bound already; elsewhere it is an error."""
+    assert engines.value("dv.apply_sync(ipp.bind_kernel)") == "[None, None, None, None]"
+    shown = engines.run("ipp.bind_kernel()")
+    assert (shown.ename, "must be called on an engine" in shown.error) == ("RuntimeError", True)
+    assert "kernel-2" in engines.run("%%px -t 2\n%connect_info").stdout
