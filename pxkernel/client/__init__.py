@@ -30,6 +30,7 @@
 - ``stopping``    what Ctrl-C does to a call that blocks
 - ``progress``    a bar that counts what is done of a call
 - ``prompts``     answers to what running code asks its user
+- ``comms``       widgets of engines in the notebook
 - ``cellscreen``  the output of a call that nobody waits for, in the cell that made it
 - ``outputs``     showing what engines print and display, labelled with the engine
 """

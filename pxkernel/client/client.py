@@ -20,6 +20,7 @@ from ..protocol.sharing import Shared, take_result
 from ..protocol.wire import raw
 from . import outputs, representation
 from .asyncresult import AsyncResult
+from .comms import COMM_TYPES, Comms
 from .connection import Connection
 from .control import Control
 from .hub import HubQueries
@@ -99,6 +100,9 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         self._pending: dict[str, tuple[AsyncResult, Part]] = {}
         self._known: WeakValueDictionary[str, AsyncResult] = WeakValueDictionary()
         self._questions = Questions(lambda message: self._connection.send(message))
+        self._comms = Comms(
+            lambda engine, kind, payload: self.ask_async("comm", [payload], engine=engine, msg_type=kind)
+        )
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Results: self._on_results,
             m.Outputs: self._on_outputs,
@@ -445,7 +449,9 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     def _on_outputs(self, message: m.Outputs) -> None:
         for (task, msg_type, engine), payload in zip(message.outputs, message.payloads, strict=True):
-            if (entry := self._pending.get(task)) is not None:
+            if msg_type in COMM_TYPES:
+                self._comms.received(engine, msg_type, payload)
+            elif (entry := self._pending.get(task)) is not None:
                 self._place(entry[1], engine)
                 entry[0]._add_output(entry[1], msg_type, payload)
 

@@ -30,6 +30,7 @@ from ..protocol import messages as m
 from ..protocol import sharing
 from ..protocol.clusterfile import ClusterFile
 from .book import Book
+from .comms import COMM_TYPES, Comms
 from .front import Front
 from .hub import Hub
 from .inspection import Inspector
@@ -93,6 +94,7 @@ class Server:
         self._lifecycle.answer(self._questions)
         Inspector(self._core, self._roster, settings.directory, self._later).answer(self._questions)
         self._requests = KernelRequests(self._channels, self._questions)
+        self._comms = Comms(self._channels, self._relay.output, self._questions)
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -247,6 +249,7 @@ class Server:
             del self._front.who[identity]
             self._relay.close(client)
             self._prompts.client_gone(client)
+            self._comms.client_gone(client)
             self._handle(e.ClientLeft(client))
 
     def _client_of(self, identity: bytes) -> str | None:
@@ -365,6 +368,8 @@ class Server:
         if message.msg_type in OUTPUT_TYPES:
             self._book.add_output(task, message)
             self._relay.output(client, task, message)
+        elif message.msg_type in COMM_TYPES:
+            self._comms.from_kernel(message)
         elif message.msg_type != "status" or b'"idle"' not in message.content or self._prompts.seen(message):
             return
         elif ":" in task:
@@ -426,6 +431,7 @@ class Server:
         self, joined: Sequence[int] = (), left: Sequence[tuple[int, str]] = (), restarting: Sequence[int] = ()
     ) -> None:
         self._requests.engines_left(engine for engine, _ in left)
+        self._comms.engines_left(engine for engine, _ in left)
         engines = [self._roster.public(engine) for engine in joined]
         changed = m.EnginesChanged(engines, [list(pair) for pair in left], list(restarting), self._roster.prospects())
         for client in list(self._clients):

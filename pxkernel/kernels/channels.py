@@ -152,14 +152,23 @@ class Channels:
                 self.send(peer.engine, "shell", "kernel_info_request", {}, msg_id)
         return min((peer.next_greeting for peer in waiting if not peer.asked), default=None)
 
-    def send(self, engine: int, channel: str, msg_type: str, content: dict[str, Any], msg_id: str) -> None:
+    def send(
+        self,
+        engine: int,
+        channel: str,
+        msg_type: str,
+        content: dict[str, Any],
+        msg_id: str,
+        metadata: dict[str, Any] | None = None,
+        buffers: Sequence[Any] = (),
+    ) -> None:
         """Send a request to a kernel; ``msg_id`` comes back as the parent of everything that it causes."""
         peer = self._peers[engine]
-        message = peer.session.msg(msg_type, content)
+        message = peer.session.msg(msg_type, content, metadata=metadata)
         message["header"]["msg_id"] = message["msg_id"] = msg_id
         frames = peer.session.serialize(message)
         try:
-            getattr(self, channel).send_multipart([peer.routing_id, *frames])
+            getattr(self, channel).send_multipart([peer.routing_id, *frames, *buffers])
         except zmq.ZMQError as error:
             # The kernel is gone; whoever watches its process tells.
             if error.errno != zmq.EHOSTUNREACH:

@@ -73,6 +73,29 @@ def test_tqdm_on_engines_is_one_line_for_each(nb):
     assert shown.stderr == ""
 
 
+def test_comms_of_engines_reach_the_notebook_and_back(nb, wait_for):
+    """JUP-04: what widgets are made of, with metadata and buffers, both ways, until one end closes it."""
+    shown = nb.run(
+        "%%px -t 2\nimport comm\ngot = []\n"
+        "c = comm.create_comm(target_name='test', data={'n': 1}, metadata={'version': '2'}, buffers=[b'there'])\n"
+        "c.on_msg(lambda m: (got.append((m['content']['data'], bytes(m['buffers'][0]))), c.send({'echo': 1})))\n"
+        "c.comm_id"
+    )
+    assert "comm_open" in shown.kinds
+    name = nb.value("list(rc._comms._twins)[-1]").strip("'")
+    assert name in shown.displays[0]["text/plain"]
+
+    def send(msg_type, data, buffers=()):
+        message = nb.client.session.msg(msg_type, {"comm_id": name, "data": data})
+        nb.client.session.send(nb.client.shell_channel.socket, message, buffers=list(buffers))
+
+    send("comm_msg", {"n": 7}, [b"back"])
+    wait_for(lambda: nb.run("%px -t 2 got").labelled == ["Out[2:n]: [({'n': 7}, b'back')]"])
+    send("comm_close", {})
+    wait_for(lambda: nb.run("%px -t 2 c._closed").labelled == ["Out[2:n]: True"])
+    assert nb.value(f"{name!r} in rc._comms._twins") == "False"
+
+
 CELLS = [
     "import pxkernel as ipp, os, time\nrc = ipp.Cluster(n=2).start_and_connect_sync(activate=True)",
     "%%px --noblock --out later\nimport os, time\nprint('begun')\nwhile not os.path.exists(GATE):\n    time.sleep(.01)\n"
