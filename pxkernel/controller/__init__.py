@@ -15,6 +15,7 @@
 - ``relay``     results and output on their way to the clients
 - ``book``      payloads, results and output of every task (``entries``), open and delivered (``store``, ``sqlite``)
 - ``questions`` the table of what clients can ask; ``hub`` answers what is about tasks, in the language of ``query``
+- ``prompts``   what running code asks its user; ``comms`` widgets; ``requests`` what a kernel answers by itself
 - ``lifecycle`` what clients ask about engines: start, stop, restart, signal
 - ``inspection`` what engines are doing, seen from outside
 - ``launcher``  starts, watches, interrupts and ends kernels
