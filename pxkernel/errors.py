@@ -4,6 +4,7 @@
     ├── ClusterError                a controller or an engine could not be started
     ├── ProtocolError               a message with a wrong signature, or one that makes no sense
     ├── NoEnginesRegistered         there is nobody to do the work
+    ├── NoData                      the controller keeps no results
     ├── EngineError                 the engine died or left before it answered
     ├── TaskAborted                 the task was taken back before it started
     ├── TaskTimeout                 the task has waited too long for an engine
@@ -40,7 +41,7 @@ from typing import Any, NoReturn
 from .tracebacks import essence, plain, ranges, to_show
 
 __all__ = [
-    *("PxkernelError", "ClusterError", "ProtocolError", "NoEnginesRegistered", "EngineError", "TaskAborted"),
+    *("PxkernelError", "ClusterError", "ProtocolError", "NoEnginesRegistered", "NoData", "EngineError", "TaskAborted"),
     *("NotReadyError", "IPythonError", "KernelError", "AbortedTask"),
     *("RemoteError", "CompositeError", "AlreadyDisplayedError", "TimeoutError", "collect_exceptions", "composite_error"),
     *("class_names", "remote_error", "wrap_exception", "unwrap_exception"),
@@ -73,6 +74,10 @@ class ProtocolError(PxkernelError):
 
 class NoEnginesRegistered(PxkernelError):
     """The cluster, or the selection of targets, has no engine."""
+
+
+class NoData(PxkernelError):
+    """The cluster was started with ``store="none"`` and cannot tell (features HUB-14)."""
 
 
 class EngineError(PxkernelError):

@@ -28,7 +28,7 @@ from .inspection import Inspection
 from .jobs import Jobs
 from .locate import locate
 from .membership import Membership
-from .questions import Answered, Questions
+from .questions import Questions, Use, as_it_is
 from .records import Part
 from .shell import show_remote_errors
 from .tracking import SendTracker
@@ -377,10 +377,15 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             raise TimeoutError(f"the controller did not answer {topic!r} in {timeout:g} seconds")
         return answer.result()[0]
 
-    def ask_async(self, topic: str, payloads: Sequence[m.Payload] = (), **arguments: Any) -> Future[Answered]:
-        """Ask the controller; the future of the value and of the payloads that come with it."""
+    def ask_async(
+        self, topic: str, /, *, payloads: Sequence[m.Payload] = (), use: Use = as_it_is, **arguments: Any
+    ) -> Future[Any]:
+        """Ask the controller; the future of the value and of the payloads that come with it.
+
+        With ``use`` that of what this function, called in the I/O thread, makes of both.
+        """
         self._check()
-        answer = self._questions.ask(topic, arguments, payloads)
+        answer = self._questions.ask(topic, arguments, payloads, use)
         if self._lost is not None:
             # It was lost after the check.
             self._questions.lost(self._lost)

@@ -14,7 +14,6 @@ from ..engine import namespace as remote
 from ..protocol.messages import Abort, Interrupt, Message
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
-from .questions import Answered, then
 
 if TYPE_CHECKING:
     from .client import Targets
@@ -33,7 +32,7 @@ class Control:
         _pending: dict[str, tuple[AsyncResult, Part]]
 
         def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any: ...
-        def ask_async(self, topic: str, **arguments: Any) -> Future[Answered]: ...
+        def ask_async(self, topic: str, **arguments: Any) -> Future[Any]: ...
         def resolve(self, targets: Targets) -> tuple[list[int], bool]: ...
         def submit(self, kind: str, calls: Any, make: Callable[..., Any], **options: Any) -> Any: ...
         def close(self) -> None: ...
@@ -75,7 +74,7 @@ class Control:
             tasks = [task for task in tasks if pending.get(task) in engines]
         self.send(Abort(tasks))
         # Messages are dealt with in their order.
-        return self._waited(self.ask_async("acknowledge"), block)
+        return self._waited(self.ask_async("acknowledge", use=_nothing), block)
 
     def interrupt(self, jobs: Any = None) -> None:
         """Interrupt what runs of ``jobs`` (as in ``wait``), which fails with KeyboardInterrupt, and abort the rest."""
@@ -139,11 +138,9 @@ class Control:
         """
         signum = _signal_number(sig)
         engines, _ = self.resolve(targets)
-        if signum:
-            return self._waited(self.ask_async("signal_engines", engines=engines, signum=signum), block)
-        nothing: Future[None] = Future()
-        nothing.set_result(None)
-        return self._waited(nothing, block)
+        if not signum:
+            return self._waited(self.ask_async("acknowledge", use=_nothing), block)
+        return self._waited(self.ask_async("signal_engines", use=_nothing, engines=engines, signum=signum), block)
 
     def shutdown(
         self, targets: Targets = "all", restart: bool = False, hub: bool = False, block: bool | None = None
@@ -178,16 +175,16 @@ class Control:
         if hub and (restart or not everything):
             raise ValueError("hub=True ends the whole cluster: it goes neither with restart nor with some targets only")
         if hub:
-            return self._waited(then(self.ask_async("stop"), lambda _: self.close()), block)
+            return self._waited(self.ask_async("stop", use=lambda _: self.close()), block)
         engines = [] if everything and not self.ids else self.resolve(targets)[0]
-        return self._waited(self.ask_async("restart_engines" if restart else "stop_engines", engines=engines), block)
+        topic = "restart_engines" if restart else "stop_engines"
+        return self._waited(self.ask_async(topic, use=_nothing, engines=engines), block)
 
-    def _waited(self, answer: Future[Any], block: bool | None) -> Future[None] | None:
-        future = then(answer, lambda _: None)
+    def _waited(self, answer: Future[None], block: bool | None) -> Future[None] | None:
         if not (self.block if block is None else block):
-            return future
+            return answer
         self.refuse_io_thread()
-        future.result(END_TIMEOUT)
+        answer.result(END_TIMEOUT)
         return None
 
     def spin(self) -> None:
@@ -198,6 +195,10 @@ class Control:
 
     def stop_spin_thread(self) -> None:
         """Nothing, as ``spin`` (features RC-29)."""
+
+
+def _nothing(answered: Any) -> None:
+    """The value of the futures of what has none."""
 
 
 def _signal_number(sig: int | str) -> int:

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from ..protocol.wire import raw
 from .asyncresult import AsyncResult
-from .questions import Answered, then
+from .questions import Answered
 from .records import Part
 
 if TYPE_CHECKING:
@@ -45,11 +45,12 @@ class HubQueries:
         ids: list[int]
         _session: str
         _numbers: count[int]
+        _submitted: int
         _pending: dict[str, tuple[AsyncResult, Part]]
         _known: WeakValueDictionary[str, AsyncResult]
 
         def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any: ...
-        def ask_async(self, topic: str, **arguments: Any) -> Future[Answered]: ...
+        def ask_async(self, topic: str, **arguments: Any) -> Future[Any]: ...
         def resolve(self, targets: Targets) -> tuple[list[int], bool]: ...
 
     # -- results ------------------------------------------------------------------------------------------------------
@@ -80,6 +81,8 @@ class HubQueries:
             There is no such message, or its result is not kept any more. It is a RemoteError, too.
         IndexError
             There is no call with this index.
+        NoData
+            It is not this client's, and the cluster keeps no results.
         TypeError
             This is none of the above.
         """
@@ -138,6 +141,7 @@ class HubQueries:
             raise TypeError("metadata must be None: a call that is submitted again keeps its own")
         msg_ids, single = self._msg_ids(-1 if indices_or_msg_ids is None else indices_or_msg_ids)
         tasks = [[self._new_id(), msg_id] for msg_id in msg_ids]
+        self._submitted = next(self._numbers)
         result = self._registered("resubmit", tasks, single, {"tasks": tasks})
         for msg_id in result.msg_ids:
             self._known[msg_id] = result
@@ -155,14 +159,14 @@ class HubQueries:
         """Ask for deliveries; ``names`` = [id under which it is delivered, task] pairs."""
 
         def register(answered: Answered) -> AsyncHubResult:
-            # In the I/O thread: the results follow at once.
+            # Before the results, which follow at once.
             parts = [_part(description) for description in answered[0]]
             result = AsyncHubResult(self, parts, "unknown", single)  # type: ignore[arg-type]
             for (name, _), part in zip(names, parts, strict=True):
                 self._pending[name] = result, part
             return result
 
-        return then(self.ask_async(topic, **arguments), register).result()  # type: ignore[no-any-return]
+        return self.ask_async(topic, use=register, **arguments).result()  # type: ignore[no-any-return]
 
     # -- status -------------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,9 @@ class Jobs:
 
     def _jobs(self, jobs: Any) -> list[Future[Any]]:
         if jobs is None:
-            return list({id(result): result for result, part in list(self._pending.values()) if not part.done}.values())
+            outstanding = self.outstanding
+            found = [result for task, (result, _) in list(self._pending.items()) if task in outstanding]
+            return list({id(result): result for result in found}.values())
         if isinstance(jobs, Future | str | int):
             jobs = [jobs]
         return [job for job in map(self._job, jobs) if job is not None]
@@ -128,7 +130,19 @@ class Jobs:
         raise KeyError(f"no such message: {job}")
 
     def _ids_of(self, jobs: Any) -> list[str]:
-        return [msg_id for job in self._jobs(jobs) if isinstance(job, AsyncResult) for msg_id in job.msg_ids]
+        """The message ids that ``jobs`` names, no others of the same call; those of ``outstanding`` for None."""
+        if jobs is None:
+            return list(self.outstanding)
+        msg_ids: list[str] = []
+        for job in [jobs] if isinstance(jobs, Future | str | int) else jobs:
+            self._job(job)  # does it exist?
+            if isinstance(job, int):
+                job = self.history[job]
+            if isinstance(job, AsyncResult):
+                msg_ids += job.msg_ids
+            elif isinstance(job, str):
+                msg_ids.append(job)
+        return msg_ids
 
     def _taken_back(self, jobs: Any) -> list[str]:
         """The message ids of jobs of which nothing more is to be submitted."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -13,6 +12,15 @@ from ..protocol.messages import Answer, Ask, Message, Payload
 
 #: A value of JSON types and the payloads that came with it.
 Answered = tuple[Any, Sequence[Payload]]
+
+
+#: What becomes of an answer.
+Use = Callable[[Answered], Any]
+
+
+def as_it_is(answered: Answered) -> Answered:
+    """The future of an answer is that of its value and payloads."""
+    return answered
 
 
 class Questions:
@@ -27,50 +35,39 @@ class Questions:
     def __init__(self, send: Callable[[Message], None]):
         self._send = send
         self._numbers = count()
-        self._open: dict[int, Future[Answered]] = {}
+        self._open: dict[int, tuple[Future[Any], Use]] = {}
 
-    def ask(self, topic: str, arguments: dict[str, Any], payloads: Sequence[Payload] = ()) -> Future[Answered]:
-        """Ask; the future is that of the answer, or raises what the controller's handler has raised."""
+    def ask(
+        self, topic: str, arguments: dict[str, Any], payloads: Sequence[Payload] = (), use: Use = as_it_is
+    ) -> Future[Any]:
+        """Ask; the future of ``use(answer)``, or of what the controller's handler has raised.
+
+        ``use`` is called in the I/O thread, before any message that follows the answer is dealt with.
+        """
         number = next(self._numbers)
-        answer: Future[Answered] = Future()
-        answer.set_running_or_notify_cancel()
-        self._open[number] = answer
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        self._open[number] = future, use
         self._send(Ask(number, topic, arguments, tuple(payloads)))
-        return answer
+        return future
 
     def answered(self, message: Answer) -> None:
         """An answer has come."""
-        answer = self._open.pop(message.number, None)
-        if answer is None:
+        future, use = self._open.pop(message.number, (None, as_it_is))
+        if future is None:
             return
-        if message.error is None:
-            answer.set_result((message.value, message.payloads))
-        else:
+        if message.error is not None:
             error = message.error
-            answer.set_exception(remote_error(error["ename"], error["evalue"], mro=map(tuple, error["mro"])))
+            future.set_exception(remote_error(error["ename"], error["evalue"], mro=map(tuple, error["mro"])))
+            return
+        try:
+            future.set_result(use((message.value, message.payloads)))
+        except Exception as error:  # of whoever asked, who waits for it
+            future.set_exception(error)
 
     def lost(self, reason: str) -> None:
         """There is nobody any more who could answer."""
         for number in list(self._open):
-            answer = self._open.pop(number, None)
-            if answer is not None:
-                answer.set_exception(EngineError(reason))
-
-
-def then(answer: Future[Answered], function: Callable[[Answered], Any]) -> Future[Any]:
-    """A future of ``function(answer)``, which is called in the I/O thread."""
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()
-    answer.add_done_callback(partial(_pass_on, future, function))
-    return future
-
-
-def _pass_on(future: Future[Any], function: Callable[[Answered], Any], answer: Future[Answered]) -> None:
-    error = answer.exception()
-    if error is None:
-        try:
-            future.set_result(function(answer.result()))
-            return
-        except Exception as raised:
-            error = raised
-    future.set_exception(error)
+            future, _ = self._open.pop(number, (None, as_it_is))
+            if future is not None:
+                future.set_exception(EngineError(reason))

@@ -124,6 +124,11 @@ class Book:
         if not entry.purged:
             self._store.add(entry)
 
+    @property
+    def keeps(self) -> bool:
+        """Whether results can be asked for after they have been delivered."""
+        return self._store.keeps
+
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def get(self, task: str) -> Entry | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.core import Core
 from ..core.tables import Engine
+from ..errors import NoData
 from .book import Book
 from .entries import FIELDS, PAYLOADS, Entry
 from .query import find, wanted_fields
@@ -78,8 +79,13 @@ class Hub:
     def _entry(self, task: str) -> Entry:
         entry = self._book.get(task)
         if entry is None:
+            self._check_store()
             raise KeyError(f"No such message: {task}")
         return entry
+
+    def _check_store(self) -> None:
+        if not self._book.keeps:
+            raise NoData("this cluster keeps no results: it was started with store='none'")
 
     def _result_status(self, question: Question, tasks: list[str]) -> dict[str, list[str]]:
         entries = list(map(self._entry, tasks))
@@ -87,6 +93,7 @@ class Hub:
         return {"pending": pending, "completed": [entry.id for entry in entries if entry.record is not None]}
 
     def _history(self, question: Question) -> list[str]:
+        self._check_store()
         return [entry.id for entry in self._sorted(self._book.entries())]
 
     @staticmethod
@@ -95,6 +102,7 @@ class Hub:
 
     def _query(self, question: Question, query: dict[str, Any], keys: list[str] | None) -> Any:
         """The records in the order of submission; of payloads the index among those of the answer."""
+        self._check_store()
         names = wanted_fields(keys)
         payloads: list[Sequence[Any]] = []
         records = []
@@ -142,6 +150,7 @@ class Hub:
             self._check_name(question, name)
             entry = self._book.get(task)
             if entry is None:
+                self._check_store()
                 raise KeyError(f"No such msg(s): {[task]}")
             if entry.request is None:
                 raise KeyError(f"the request of {task} is not kept any more")

@@ -51,6 +51,8 @@ class SQLiteStore:
         Bytes.
     """
 
+    keeps = True
+
     def __init__(self, path: Path, limit: int):
         self._limit = limit
         open(path, "ab", opener=private).close()

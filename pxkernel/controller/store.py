@@ -22,6 +22,8 @@ class Store(Protocol):
 
     #: The number of the next submission: larger than all that are in the store.
     first_number: int
+    #: Whether there will ever be anything in it.
+    keeps: bool
 
     def add(self, entry: Entry) -> None:
         """Keep an entry, in the place of an older one with its id; may forget others."""
@@ -48,6 +50,7 @@ class MemoryStore:
     """
 
     first_number = 0
+    keeps = True
 
     def __init__(self, limit: int):
         self._limit = limit
@@ -97,6 +100,7 @@ class NoStore:
     """Keeps nothing."""
 
     first_number = 0
+    keeps = False
 
     def add(self, entry: Entry) -> None:
         return

@@ -372,6 +372,18 @@ def test_sqlite(place, tmp_path):
             assert rc.resubmit(ar.msg_ids[0]).get(SOON) == 4
 
 
+def test_no_store():
+    """HUB-14: results cannot be asked for again; what is not finished can, and the status is known."""
+    with px.Cluster(n=1, store="none") as rc:
+        ar = rc[0].apply_async(lambda: 4)
+        assert ar.get(SOON) == 4 and rc.get_result(ar.msg_ids[0]) is ar
+        for ask in (rc.hub_history, lambda: rc.db_query({}), lambda: rc.get_result([0]), lambda: rc.resubmit(0)):
+            with pytest.raises(px.NoData, match="keeps no results"):
+                ask()
+        assert rc.queue_status(0)["completed"] == 1
+        rc.purge_everything()
+
+
 def test_a_small_store(wait_for):
     """Decision 11: the oldest delivered results are forgotten, and a client still gets all of its own."""
     with px.Cluster(n=1, store_limit=100_000) as rc:
@@ -430,6 +442,9 @@ def test_abort(cluster4, busy):
     with pytest.raises(px.TaskAborted, match="before it started"):
         queued.get(SOON)
     cluster4[0].abort(zero, block=True)
+    several = cluster4[:2].apply_async(os.getpid)
+    cluster4.abort(several.msg_ids[0], block=True)
+    assert isinstance(several.get(SOON, return_exceptions=True)[1], int)
     busy()
     assert zero.wait(SOON) and cluster4[0].apply_sync(abs, -1) == 1
     with pytest.raises(TypeError):

@@ -3,7 +3,6 @@
 import pytest
 
 from pxkernel.client.questions import Questions as Asked
-from pxkernel.client.questions import then
 from pxkernel.controller.questions import LATER, Question, Questions
 from pxkernel.errors import ClusterError, EngineError, RemoteError
 
@@ -21,8 +20,8 @@ class Wire:
         self.open.append(question)
         self.table.ask(ask.topic, ask.arguments, question)
 
-    def ask(self, topic, payloads=(), **arguments):
-        return self.asked.ask(topic, arguments, payloads)
+    def ask(self, topic, payloads=(), use=lambda answered: answered, **arguments):
+        return self.asked.ask(topic, arguments, payloads, use)
 
 
 @pytest.fixture
@@ -105,11 +104,20 @@ def test_a_loss_ends_what_is_open(wire):
     wire.open[0].answer(1)
 
 
-def test_a_future_of_what_follows_from_an_answer(wire):
+def test_what_is_made_of_an_answer(wire):
     wire.table.add("later", lambda question: LATER)
-    good, bad, refused = (then(wire.ask("later"), lambda answered: 10 / answered[0]) for _ in range(3))
+    good, bad, refused = (wire.ask("later", use=lambda answered: 10 / answered[0]) for _ in range(3))
     wire.open[0].answer(5)
     wire.open[1].answer(0)
     wire.open[2].refuse(KeyError("x"))
     assert good.result(0) == 2
     assert isinstance(bad.exception(0), ZeroDivisionError) and isinstance(refused.exception(0), KeyError)
+
+
+def test_an_answer_that_comes_at_once_is_used_before_what_follows_it(wire):
+    """The results that a client has asked for come right behind the answer."""
+    used = []
+    wire.table.add("now", lambda question: 1)
+    wire.asked.answered = lambda answer, answered=wire.asked.answered: (answered(answer), used.append("next"))
+    wire.ask("now", use=used.append)
+    assert used == [(1, ()), "next"]
