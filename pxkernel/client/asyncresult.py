@@ -42,6 +42,8 @@ class AsyncResult(About, Arrivals):
 
     #: Its results live as long as it does, and nowhere else in this process (features AR-38).
     owner = True
+    #: What it calls itself.
+    _type_name = "AsyncResult"
     #: What ``progress`` counts.
     _unit = "tasks"
 
@@ -61,7 +63,7 @@ class AsyncResult(About, Arrivals):
             state = "cancelled"
         else:
             state = "failed" if self.exception() is not None else "finished"
-        return f"<{type(self).__name__}: {self._fname}:{state}>"
+        return f"<{self._type_name}: {self._fname}:{state}>"
 
     def _repr_html_(self) -> str:
         """With a picture of who ran what when."""

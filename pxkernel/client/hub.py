@@ -35,6 +35,8 @@ class AsyncHubResult(AsyncResult):
     It is told when the results are there; nothing polls. Output of a task comes with its result, not before.
     """
 
+    _type_name = "AsyncHubResult"
+
 
 class HubQueries:
     """The part of Client that asks the controller about tasks."""

@@ -19,6 +19,7 @@ class AsyncMapResult(AsyncResult):
     An item that failed costs its own result: the others are there with ``get(return_exceptions=True)``.
     """
 
+    _type_name = "AsyncMapResult"
     _unit = "items"
 
     def __init__(

@@ -19,7 +19,7 @@ from jupyter_client.manager import start_new_kernel
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-NOTEBOOK = ROOT / "notebooks" / "01-quickstart.ipynb"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAIN_JOB = ROOT / "notebooks" / "main_job.py"
 #: Each takes about ten seconds; a busy machine may need much longer.
 TIMEOUT = 240
@@ -79,14 +79,19 @@ def run(arguments, environment):
     )
 
 
-def test_quickstart(environment):
+each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+
+
+@each_notebook
+def test_a_notebook(environment, notebook):
     options = ["--nbval", "--nbval-sanitize-with", HERE / "sanitize.cfg", "--color=no", "-p", "no:cacheprovider"]
-    done = run(["-m", "pytest", *options, NOTEBOOK], environment)
+    done = run(["-m", "pytest", *options, notebook], environment)
     assert done.returncode == 0, done.stdout
 
 
-def test_the_stored_outputs_are_those_of_one_clean_run_and_of_no_particular_machine():
-    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+@each_notebook
+def test_the_stored_outputs_are_those_of_one_clean_run_and_of_no_particular_machine(notebook):
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     outputs = json.dumps([cell["outputs"] for cell in cells])
     assert not re.search(r"/home/|/Users/|/root|\.pyenv|site-packages", outputs)
