@@ -14,7 +14,7 @@ class LazyMap(Iterator[Any]):
     """The iterator that ``imap`` returns.
 
     The input is taken in the thread that iterates, at the call and whenever it asks for a result: as many items as keep
-    ``most`` calls going. An error of the input is raised here, after the results of what came before it.
+    ``most`` calls going, and no more than twice as many as it reads. An error of the input is raised here, after the results of what came before it.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ class LazyMap(Iterator[Any]):
         """Take no more input; the results of what has been submitted still come."""
         self._exhausted = True
 
-    def _fill(self) -> None:
-        while not self._exhausted and (not self._most or len(self._running) < self._most):
+    def _fill(self, somebody_waits: bool = False) -> None:
+        while not self._exhausted and self._may_submit(somebody_waits):
             try:
                 result = self._submit(*next(self._arguments))
             except StopIteration:
@@ -70,16 +70,23 @@ class LazyMap(Iterator[Any]):
                 self._running.add(result)
                 result.add_done_callback(self._done.put)
 
+    def _may_submit(self, somebody_waits: bool) -> bool:
+        if not self._most:
+            return True
+        # Results wait for a slow reader in bounded number; if it is the reader who waits, no engine is idle meanwhile.
+        unread = len(self._waiting) + (0 if self._ordered else len(self._running))
+        return len(self._running) < self._most and (somebody_waits or unread < 2 * self._most)
+
     def __next__(self) -> Any:
-        while True:
-            self._note_done()
-            self._fill()
-            if (result := self._next_done()) is not None:
-                return self._value(result)
+        self._note_done()
+        self._fill()
+        while (result := self._next_done()) is None:
             if not self._running and not self._waiting:
                 error, self._error = self._error, None
                 raise error or StopIteration
             self._note(self._done.get())
+            self._fill(somebody_waits=True)
+        return result.get(return_exceptions=self._return_exceptions)
 
     def _note_done(self) -> None:
         while not self._done.empty():
@@ -94,6 +101,3 @@ class LazyMap(Iterator[Any]):
         if self._waiting and self._waiting[0] not in self._running:
             return self._waiting.popleft()
         return None
-
-    def _value(self, result: AsyncResult) -> Any:
-        return result.get(return_exceptions=self._return_exceptions)

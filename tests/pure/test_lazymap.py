@@ -113,6 +113,42 @@ def test_an_error_of_the_input():
     assert list(results) == []
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_that_nobody_reads_are_bounded(ordered):
+    engines = Engines(finish_at_once=True)
+    results = lazy(engines, count(), most=4, ordered=ordered)
+    for number in range(50):
+        assert next(results) == number
+        assert len(engines.calls) <= number + 1 + 8
+
+
+def test_a_reader_that_waits_for_one_keeps_the_engines_busy():
+    engines = Engines()
+
+    class Done:
+        """Stands for the I/O thread: when the reader waits, calls end, the first one last."""
+
+        def __init__(self):
+            self.results = []
+
+        def put(self, result):
+            self.results.append(result)
+
+        def empty(self):
+            return not self.results
+
+        def get(self):
+            if not self.results:
+                engines.finish(len(engines.calls) - 1 if len(engines.calls) < 30 else 0)
+            return self.results.pop(0)
+
+    results = lazy(engines, count(), most=2)
+    results._done = Done()
+    for _, result in engines.calls:
+        result._done_callbacks[:] = [results._done.put]
+    assert next(results) == 0 and len(engines.calls) >= 30
+
+
 def test_cancel():
     engines = Engines(finish_at_once=True)
     taken = []
