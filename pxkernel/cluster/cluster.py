@@ -23,7 +23,7 @@ from typing import Any
 from ..client import representation
 from ..client.client import Client
 from ..client.inspection import Top
-from ..controller.settings import STORE_LIMIT, Settings, check_store
+from ..controller.settings import STORE_LIMIT, Settings, check_scheme, check_store
 from ..errors import ClusterError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
@@ -81,6 +81,9 @@ class Cluster(EngineOperations):
         Where delivered results stay for all clients: "memory", "sqlite", "sqlite:<lasting file>" or "none" (HUB-12 to HUB-14).
     store_limit
         Bytes: over it the oldest are forgotten. A single payload of more than a quarter of it is not kept.
+    scheme
+        Which of several engines with room gets a call of a load-balanced view: "leastload", "lru" (they take turns),
+        "plainrandom", "twobin", "weighted" or "pure" (features LB-13).
     shutdown_atexit
         Whether the cluster ends with this process, however that ends.
     engine_timeout
@@ -91,8 +94,8 @@ class Cluster(EngineOperations):
     ClusterError
         The platform is Windows, or ``cluster_id`` or ``profile`` is no name for a folder.
     ValueError
-        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", there is no such ``transport`` or ``store``,
-        or there is a location or a port and no ``controller_ip``.
+        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", there is no such ``transport``, ``store``
+        or ``scheme``, or there is a location or a port and no ``controller_ip``.
     TypeError
         ``environment``, ``on_start`` or ``preload`` is nothing of the kind.
     """
@@ -115,6 +118,7 @@ class Cluster(EngineOperations):
         preload: Sequence[str] = (),
         store: str = "memory",
         store_limit: int = STORE_LIMIT,
+        scheme: str = "leastload",
         shutdown_atexit: bool = True,
         engine_timeout: float = 60.0,
     ):
@@ -142,6 +146,7 @@ class Cluster(EngineOperations):
         self.on_start = on_start
         self.preload = check_preload(preload)
         self.store, self.store_limit = check_store(store, store_limit)
+        self.scheme = check_scheme(scheme)
         self.shutdown_atexit = shutdown_atexit
         self.engine_timeout = engine_timeout
         self._file: clusterfile.ClusterFile | None = None
@@ -304,6 +309,7 @@ class Cluster(EngineOperations):
             ip=self.controller_ip,
             port=self.controller_port,
             location=self.controller_location,
+            scheme=self.scheme,
         )
         self._process = start_controller(settings, limits)
         self._file = clusterfile.read(directory / clusterfile.FILE_NAME)

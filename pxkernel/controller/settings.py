@@ -9,6 +9,23 @@ from dataclasses import asdict, dataclass, field
 STORE_LIMIT = 256 * 1024 * 1024
 
 
+#: The names of the policies of the core: which engine gets a balanced task.
+SCHEMES = ("leastload", "lru", "plainrandom", "pure", "twobin", "weighted")
+
+
+def check_scheme(scheme: str) -> str:
+    """The scheme, if there is one of this name.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
+    return scheme
+
+
 def check_store(store: str, limit: int) -> tuple[str, int]:
     """Both, if there is such a store.
 
@@ -61,7 +78,7 @@ class Settings:
     store: str = "memory"
     #: Bytes.
     store_limit: int = STORE_LIMIT
-    #: Which engine gets a balanced task, the name of a policy of the core.
+    #: One of SCHEMES.
     scheme: str = "leastload"
 
     def to_json(self) -> str:

@@ -98,6 +98,24 @@ def test_work_goes_to_those_that_are_free(cluster4, lview, hold):
     assert {result.engine_id for result in results} == {3}
 
 
+def test_queue_status(cluster4, lview, hold, wait_for):
+    """LB-15: what has no engine is unassigned."""
+    hold(cluster4.ids)
+    results = [lview.apply_async(int) for _ in range(3)]
+    wait_for(lambda: cluster4.queue_status()["unassigned"] == 3)
+    assert cluster4.queue_status(verbose=True)["unassigned"] == [result.msg_ids[0] for result in results]
+    hold.release()
+    assert [result.get(20) for result in results] == [0] * 3
+    assert cluster4.queue_status()["unassigned"] == 0
+
+
+def test_cancel(cluster4, lview, hold):
+    """AR-10 of balanced calls: what waits never runs."""
+    hold(cluster4.ids)
+    result = lview.apply_async(int)
+    assert result.cancel() and result.cancelled()
+
+
 def test_output_is_labelled_with_the_engine(lview, wait_for):
     result = lview.apply_async(print, "hello")
     result.get()
@@ -290,7 +308,7 @@ def test_an_interrupt_of_a_blocking_call(cluster4, lview, wait_for):
 
 def test_an_engine_that_dies(lview, tmp_path, wait_for):
     """LB-12: at once, or elsewhere with retries. A cluster of its own, because engines die."""
-    with px.Cluster(n=3) as rc:
+    with px.Cluster(n=3, scheme="lru") as rc:
         view = rc.load_balanced_view()
         with pytest.raises(px.EngineError, match="engine . "):
             view.apply_sync(os._exit, 3)

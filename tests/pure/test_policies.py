@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+import pxkernel as px
+from pxkernel.controller.settings import SCHEMES
 from pxkernel.core.policies import POLICIES, policy
 
 
@@ -74,6 +76,14 @@ def test_there_may_be_no_engine(name):
 @pytest.mark.parametrize("name", POLICIES)
 def test_the_only_engine(name):
     assert choose(name, 7).id == 0
+
+
+def test_a_cluster_has_one_of_them():
+    assert sorted(SCHEMES) == sorted(POLICIES)
+    assert px.Cluster(scheme="lru").scheme == "lru" and px.Cluster().scheme == "leastload"
+    for bad in ("best", None):
+        with pytest.raises(ValueError, match="scheme must be one of leastload, lru"):
+            px.Cluster(scheme=bad)
 
 
 def test_an_unknown_policy():
