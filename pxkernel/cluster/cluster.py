@@ -22,6 +22,7 @@ from typing import Any
 
 from ..client import representation
 from ..client.client import Client
+from ..client.inquiry import inquire
 from ..client.inspection import Top
 from ..controller.settings import STORE_LIMIT, Settings, check_scheme, check_store
 from ..errors import ClusterError
@@ -33,8 +34,8 @@ from .start import start_controller
 from .stop import STOP_TIMEOUT, await_end, wait_until_ended
 from .twins import with_awaitable_twins
 from .wishes import (
-    ON_START, Environment, OnStart, check_on_start, check_place, check_preload, check_transport, environment_of,
-    pack_on_start,
+    ON_START, Environment, OnStart, check_on_start, check_place, check_preload, check_strings, check_transport,
+    environment_of, pack_on_start,
 )  # fmt: skip
 
 
@@ -56,6 +57,8 @@ class Cluster(EngineOperations):
     engines
         How engines are started: None for the platform's way, "local", "forkserver", or the entry point of another
         jupyter_client kernel provisioner (features LAU-06).
+    engine_args
+        More arguments for the command line of each kernel, ``["--IPKernelApp.matplotlib=inline"]`` (features LAU-08).
     controller
         How the controller is started: "local", a process of this machine.
     transport
@@ -97,7 +100,7 @@ class Cluster(EngineOperations):
         ``n`` or ``store_limit`` is negative, ``controller`` is not "local", there is no such ``transport``, ``store``
         or ``scheme``, or there is a location or a port and no ``controller_ip``.
     TypeError
-        ``environment``, ``on_start`` or ``preload`` is nothing of the kind.
+        ``environment``, ``on_start``, ``preload`` or ``engine_args`` is nothing of the kind.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Cluster(EngineOperations):
         profile: str = clusterfile.DEFAULT_PROFILE,
         kernel_name: str | None = None,
         engines: str | None = None,
+        engine_args: Sequence[str] = (),
         controller: str = "local",
         transport: str = "ipc",
         controller_ip: str | None = None,
@@ -138,6 +142,7 @@ class Cluster(EngineOperations):
         clusterfile.folder(self.cluster_id, self.profile)
         self.kernel_name = kernel_name
         self.provisioner = engines
+        self.engine_args = check_strings("engine_args", engine_args)
         self.transport = check_transport(transport)
         self.controller_ip = controller_ip
         self.controller_location = controller_location
@@ -303,6 +308,7 @@ class Cluster(EngineOperations):
             environments=environments,
             on_start=None if code is None else str(directory / ON_START),
             preload=self.preload,
+            engine_args=self.engine_args,
             owner_pid=os.getpid() if self.shutdown_atexit else None,
             store=self.store,
             store_limit=self.store_limit,
@@ -388,8 +394,7 @@ class Cluster(EngineOperations):
         if file.alive():
             # It may end while we ask.
             with contextlib.suppress(Exception):
-                with Client(file.path, cluster=self) as client:
-                    client.ask("stop", timeout=STOP_TIMEOUT)
+                inquire(file, "stop", STOP_TIMEOUT)
         process, self._process = self._process, None
         await_end(file, process)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import signal
 from collections.abc import Sequence
 from typing import Any
 
-from .. import errors
-from ..client.client import Client
-from ..errors import ClusterError, PxkernelError, RemoteError
+from ..client.inquiry import inquire
+from ..errors import ClusterError
 from ..protocol.clusterfile import ClusterFile
 from .enginesets import EngineSet
 from .stop import STOP_TIMEOUT
@@ -43,11 +41,9 @@ class EngineOperations:
     def _ask(self, topic: str, timeout: float | None = STOP_TIMEOUT, **arguments: Any) -> Any:
         if self._file is None:
             raise ClusterError("this cluster has not been started: call start_cluster_sync()")
-        try:
-            with Client(self._file.path, cluster=self) as client:
-                return client.ask(topic, timeout, **arguments)
-        except RemoteError as error:
-            raise _own(error) from None
+        if not self._file.alive():
+            raise ClusterError(f"the cluster {self._file.cluster_id!r} is not running any more")
+        return inquire(self._file, topic, timeout, **arguments)
 
     def _count(self, n: int | None) -> int:
         if n is not None:
@@ -214,12 +210,6 @@ class EngineOperations:
         before = set(self._ids(None))
         self.start_engines_sync(n - len(alive), next(reversed(sets), None))
         return sorted(set(self._ids(None)) - before)
-
-
-def _own(error: RemoteError) -> Exception:
-    """The exception itself: it is Python's or ours, and no code of the user's has raised it on an engine."""
-    kind = getattr(builtins, error.ename, None) or getattr(errors, error.ename, PxkernelError)
-    return kind(error.evalue)  # type: ignore[no-any-return]
 
 
 def number(n: int) -> int:

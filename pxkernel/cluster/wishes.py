@@ -67,12 +67,18 @@ def check_place(ip: str | None, location: str | None, port: int) -> None:
         raise ValueError(f"controller_port must be a number below 65536, not {port!r}")
 
 
+def check_strings(name: str, values: Sequence[str]) -> list[str]:
+    """A list of strings; raises TypeError, which names the argument, if it is none."""
+    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{name} must be a list of strings, not {values!r}")
+    return list(values)
+
+
 def check_preload(preload: Sequence[str]) -> list[str]:
     """The names of modules; raises TypeError if they are none."""
-    if isinstance(preload, str) or not all(
-        isinstance(name, str) and all(map(str.isidentifier, name.split("."))) for name in preload
-    ):
-        raise TypeError(f"preload must be a list of names of modules, not {preload!r}")
+    for name in check_strings("preload", preload):
+        if not all(map(str.isidentifier, name.split("."))):
+            raise TypeError(f"preload must be a list of names of modules, and {name!r} is none")
     return list(preload)
 
 

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Recipe:
     on_start: str | None = None
     #: "ipc", or "tcp" on the loopback interface, for kernels that know nothing else.
     transport: str = "ipc"
+    #: What the user adds to the command line of each kernel.
+    engine_args: Sequence[str] = ()
 
     def engine_environment(self, kernelspec: Mapping[str, str], own: Mapping[str, str | None]) -> dict[str, str]:
         """The environment of one engine: ``own`` is what the user wants for this one, None removes a variable."""
@@ -161,6 +163,7 @@ class Launcher:
                 launched["on_start"] = self._recipe.on_start
                 if not has_extension:
                     raise ClusterError("on_start is for Python kernels: this one cannot load pxkernel.engine")
+            own_arguments = kernelspec.engine_arguments(self._cluster.profile) if has_extension else []
             self._managers[key] = manager
             await manager.start_kernel(
                 env={
@@ -169,7 +172,7 @@ class Launcher:
                     LAUNCHED: json.dumps(launched),
                 },
                 cwd=self._recipe.cwd,
-                extra_arguments=kernelspec.engine_arguments(self._cluster.profile) if has_extension else [],
+                extra_arguments=[*own_arguments, *self._recipe.engine_args],
                 independent=True,
                 **_output_to(manager, log),
             )

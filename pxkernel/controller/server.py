@@ -73,7 +73,7 @@ class Server:
         self._wake_read, self._wake_write = os.pipe()
         recipe = Recipe(
             settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
-            settings.on_start, settings.transport,
+            settings.on_start, settings.transport, settings.engine_args,
         )  # fmt: skip
         self._launcher = Launcher(self._cluster, recipe, self._wake)
         self._watch = Watch(self._later)

@@ -66,6 +66,8 @@ class Settings:
     on_start: str | None = None
     #: Modules that the fork server loads beside its own.
     preload: list[str] = field(default_factory=list)
+    #: More arguments of the kernels.
+    engine_args: list[str] = field(default_factory=list)
     owner_pid: int | None = None
     #: The file descriptor on which the controller says that it listens, or why not.
     ready: int = -1

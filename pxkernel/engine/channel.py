@@ -137,6 +137,8 @@ class TaskChannel:
             self._prepare_launched(hello)
         self.active = True
         here.engine = (self._cluster.directory, self.engine_id)  # type: ignore[assignment]
+        # For users: get_ipython().kernel.engine_id (features ENG-07).
+        self._kernel.engine_id = self.engine_id
         self._keep_output()
         if not adopt:
             self._gate.install()
@@ -204,6 +206,7 @@ class TaskChannel:
             self.active = False
             self._lent = Lent()
             here.engine = None
+            del self._kernel.engine_id
             events = self._kernel.shell.events
             events.unregister("pre_execute", self._cell_starts)
             events.unregister("post_execute", self._cell_ends)

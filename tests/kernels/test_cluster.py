@@ -53,6 +53,15 @@ def rc(pool, wait_for):
 # -- engine sets ------------------------------------------------------------------------------------------------------
 
 
+def test_the_rank_of_an_engine(cluster, rc):
+    """ENG-07: the engine knows its id, and so does whoever scatters the ids; ENG-04: it knows its cluster."""
+    rc[:].execute("number = get_ipython().kernel.engine_id", block=True)
+    assert rc[:].pull("number", block=True) == rc.ids
+    rc[:].scatter("rank", rc.ids, flatten=True, block=True)
+    assert rc[:].pull("rank", block=True) == rc.ids
+    assert rc[:].apply_sync(where, "PXKERNEL_CLUSTER") == [str(cluster.cluster_file)] * 2
+
+
 def test_the_first_set(cluster, rc):
     """CLU-06: sets by name, with what their processes have printed (CLU-28)."""
     assert list(cluster.engines) == ["0"]
@@ -376,9 +385,11 @@ def test_a_restart_whose_start_up_code_fails(tmp_path):
 
 
 def test_a_variable_is_removed_and_threads_are_the_users(monkeypatch):
-    """LAU-07."""
+    """LAU-07, LAU-08."""
     monkeypatch.setenv("PX_GONE", "here")
-    with px.Cluster(n=1, environment={"PX_GONE": None, "OMP_NUM_THREADS": "3"}) as rc:
+    arguments = ["--IPKernelApp.exec_lines=from_line=8"]
+    with px.Cluster(n=1, environment={"PX_GONE": None, "OMP_NUM_THREADS": "3"}, engine_args=arguments) as rc:
+        assert rc[0].pull("from_line", block=True) == 8
         assert rc[0].apply_sync(where, "PX_GONE") is None
         assert rc[0].apply_sync(where, "OMP_NUM_THREADS") == "3"
         assert rc[0].apply_sync(where, "OPENBLAS_NUM_THREADS") is None
@@ -391,8 +402,9 @@ def test_a_variable_is_removed_and_threads_are_the_users(monkeypatch):
         ({"environment": {"A=": "1"}}, "'A=' is no name of a variable"),
         ({"environment": "A=1"}, "environment must be a mapping"),
         ({"on_start": 5}, "on_start must be source code or a function, not 5"),
-        ({"preload": "json"}, "preload must be a list of names of modules"),
-        ({"preload": ["a b"]}, "preload must be a list of names of modules"),
+        ({"preload": "json"}, "preload must be a list of strings, not 'json'"),
+        ({"preload": ["a b"]}, "preload must be a list of names of modules, and 'a b' is none"),
+        ({"engine_args": "--x"}, "engine_args must be a list of strings, not '--x'"),
         ({"engines": object}, "engines must be the name of a provisioner"),
         ({"foo": 1}, "unexpected keyword argument 'foo'"),
     ],

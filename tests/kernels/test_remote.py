@@ -154,24 +154,28 @@ CLIENT = """
 import sys
 import pxkernel as px
 rc = px.Client({path!r})
-ar = rc[0].apply_async(lambda: __import__("time").sleep(1e4))
+runs = rc[0].apply_async(lambda: __import__("time").sleep(1e4))
+waits = rc[0].apply_async(lambda: open({mark!r}, "w").close())
+assert rc.queue_status()[0]["queue"] == 2
 print("ready", flush=True)
 sys.stdin.readline()
 """
 
 
-def test_a_remote_client_that_is_killed(cluster, copied, wait_for):
+def test_a_remote_client_that_is_killed(cluster, copied, wait_for, tmp_path):
     """Nobody sees the end of its process; what it has left in the queues goes all the same."""
-    source = textwrap.dedent(CLIENT).format(path=str(copied()))
+    source = textwrap.dedent(CLIENT).format(path=str(copied()), mark=str(tmp_path / "mark"))
     process = subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "ready\n"
     finally:
         process.kill()
         process.communicate(timeout=SOON)
-    cluster.signal_engine_sync(signal.SIGINT, 0)
     with cluster.connect_client_sync() as rc:
+        wait_for(lambda: rc.queue_status()[0]["queue"] == 1, SOON)
+        cluster.signal_engine_sync(signal.SIGINT, 0)
         assert rc[0].apply_async(lambda: 1).get(SOON) == 1
+    assert not (tmp_path / "mark").exists()
 
 
 @pytest.fixture
