@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: How long the beginning of a line waits for its rest before it is shown, in seconds.
 HOLD = 0.3
+#: A wait is divided into waits of so many seconds: Python forgets a Ctrl-C that comes just before one until it ends.
+LONGEST_WAIT = 0.5
 #: How long output may take after the last reply, in seconds: its end is announced, this is for engines that vanish.
 OUTPUT_TIMEOUT = 10.0
 
@@ -208,11 +210,10 @@ class Arrivals(Future[Any]):
                     return False
                 holding = show and self._live.holding and (left is None or left > HOLD)
                 try:
-                    changes.get(timeout=HOLD if holding else left)
+                    changes.get(timeout=HOLD if holding else LONGEST_WAIT if left is None else min(left, LONGEST_WAIT))
                 except Empty:
-                    if not holding:
-                        return finished()
-                    self._live.release()
+                    if holding:
+                        self._live.release()
         finally:
             self._listeners.remove(listener)
 

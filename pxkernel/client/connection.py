@@ -143,7 +143,8 @@ class Connection:
         if os.getpid() != self._pid:
             raise RuntimeError("a Client cannot be used in a forked process: make a new one there")
         self._outgoing.append((message, tracker))
-        if not self._woken:
+        # A Ctrl-C between the next two lines leaves it woken in name only, and is followed by an Interrupt.
+        if not self._woken or isinstance(message, Interrupt):
             self._woken = True
             self._wake()
 

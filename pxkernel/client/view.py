@@ -114,13 +114,12 @@ class DirectView(Namespaces):
             "execute" if silent else "cell",
             [([code.encode()], engines)],
             lambda c, p: AsyncResult(c, p, fname, single),
-            False,
+            block if wait else False,
             label=label,
+            bare=False,
             method="execute",
             code=code,
         )
-        if wait and (self.block if block is None else block):
-            self.get_blocking(result)
         return result
 
     def run(

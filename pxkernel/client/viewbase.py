@@ -144,20 +144,34 @@ class View(ABC):
         *,
         track: bool | None = None,
         label: str | None = None,
+        bare: bool = True,
         **options: Any,
     ) -> Any:
         """Submit calls and, if the view blocks, wait for the result; None means the view's flag.
 
-        The options are those of ``Client.submit``.
+        An interrupt while it blocks interrupts the calls on the engines. ``bare`` is whether it then returns the value and
+        not the AsyncResult. The options are those of ``Client.submit``.
         """
         blocking = self.block if block is None else block
         tracked = self.track if track is None else track
         options["label"] = self.label if label is None else label
         # Else the caller may write to its arrays before they are on the way.
         copy = not blocking and not tracked
-        result = self.client.submit(kind, calls, make, track=tracked, copy=copy, **options)
-        self.history += result.msg_ids
-        return self.get_blocking(result) if blocking else result
+        made: list[AsyncResult] = []
+
+        def remembered(client: Client, parts: list[Part]) -> AsyncResult:
+            made.append(make(client, parts))
+            return made[0]
+
+        try:
+            result = self.client.submit(kind, calls, remembered, track=tracked, copy=copy, **options)
+            self.history += result.msg_ids
+            value = result.get() if blocking else None
+        except KeyboardInterrupt:
+            if blocking and made:
+                stop(made[0])
+            raise
+        return value if blocking and bare else result
 
     @staticmethod
     def get_blocking(result: AsyncResult) -> Any:

@@ -140,6 +140,7 @@ class TaskChannel:
         # For users: get_ipython().kernel.engine_id (features ENG-07).
         self._kernel.engine_id = self.engine_id
         self._keep_output()
+        self._gate.open()
         if not adopt:
             self._gate.install()
         self._breakpoints.install()
@@ -242,6 +243,7 @@ class TaskChannel:
             self._cells += 1
             if self._cells == 1:
                 self._gate.cell(self._kernel.shell.get_parent().get("header", {}).get("msg_id", ""))
+        self._gate.code_starts()
 
     def _cell_ends(self) -> None:
         if not self._task_runs:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -61,16 +62,25 @@ class InterruptGate:
         self._cancel: Callable[[], Any] | None = None
         #: What is to be interrupted and has not been, and since when. A dict, because another thread adds to it.
         self._meant: dict[str, float] = {}
+        #: What handled the signals, and exceptions that nobody can catch, before.
         self._before: dict[int, Any] = {}
+        self._before_hook = sys.unraisablehook
 
     # -- in the main thread -------------------------------------------------------------------------------------------
 
+    def open(self) -> None:
+        """Take the signal of the listener."""
+        self._take(KNOCK)
+        self._before_hook, sys.unraisablehook = sys.unraisablehook, self._unraisable
+
     def install(self) -> None:
-        """Take the signals; SIGINT as well, which ipykernel ignores outside of a request, so that it ends a task."""
-        for signum in (KNOCK, signal.SIGINT):
-            before = signal.signal(signum, self._handle)
-            if before != self._handle:
-                self._before.setdefault(signum, before)
+        """Take SIGINT as well, which ipykernel ignores outside of a request, so that it ends a task."""
+        self._take(signal.SIGINT)
+
+    def _take(self, signum: int) -> None:
+        before = signal.signal(signum, self._handle)
+        if before != self._handle:
+            self._before.setdefault(signum, before)
 
     def uninstall(self) -> None:
         """Give them back."""
@@ -78,12 +88,17 @@ class InterruptGate:
             if signal.getsignal(signum) == self._handle:
                 signal.signal(signum, before)
         self._before.clear()
+        if sys.unraisablehook == self._unraisable:
+            sys.unraisablehook = self._before_hook
 
     def cell(self, cell_id: str) -> None:
         """A cell starts."""
-        if signal.getsignal(KNOCK) != self._handle:
-            self._before.setdefault(KNOCK, signal.signal(KNOCK, self._handle))
         self._start(cell_id, None, None)
+
+    def code_starts(self) -> None:
+        """IPython starts the code of a cell or of a task; if it is to await, it has an asyncio task of its own."""
+        if _is_ipykernels(signal.getsignal(signal.SIGINT)) and (task := asyncio.current_task()) is not None:
+            self._cancel = task.cancel
 
     def task(self, task_id: str, inside: CodeType | None = None, cancel: Callable[[], Any] | None = None) -> None:
         """A task starts.
@@ -118,13 +133,23 @@ class InterruptGate:
         if self._is_inside(frame):
             self._meant.pop(self._running, None)
             _interrupt_here(frame)
-        elif (cancel := self._canceller(frame)) is not None:
-            self._meant.pop(self._running, None)
-            cancel()
-            # A call from a signal handler does not wake the loop by itself.
-            self._loop.call_soon_threadsafe(lambda: None)
-        elif signum == signal.SIGINT:
+        elif self._cancel is not None:
+            # By the loop, while the code awaits. If it goes on before, the next knock finds it on the stack.
+            self._loop.call_soon_threadsafe(self._cancel_awaiting, self._running)
+        if signum == signal.SIGINT:
             self._wake()
+
+    def _cancel_awaiting(self, task_id: str) -> None:
+        if self._running == task_id and self._meant.pop(task_id, None) is not None and self._cancel is not None:
+            self._cancel()
+
+    def _unraisable(self, unraisable: Any) -> None:
+        """Raise it again: it has fallen into a finalizer or the like, where every exception is dropped."""
+        if unraisable.exc_type is KeyboardInterrupt and self._running is not None:
+            self._meant[self._running] = time.monotonic()
+            self._wake()
+        else:
+            self._before_hook(unraisable)
 
     def _is_inside(self, frame: FrameType | None) -> bool:
         """Whether ``frame`` is the user's code or was called from it."""
@@ -142,15 +167,6 @@ class InterruptGate:
             elif code in self._machinery:
                 return users
         return False
-
-    def _canceller(self, frame: FrameType | None) -> Callable[[], Any] | None:
-        """What cancels the user's code if it awaits."""
-        if self._inside is not None:
-            return self._cancel
-        handler = signal.getsignal(signal.SIGINT)
-        if not _is_ipykernels(handler) or any(code in self._machinery for code, _ in _stack(frame)):
-            return None
-        return lambda: handler(signal.SIGINT, frame)  # type: ignore[operator,misc]
 
     # -- in the listener's thread -------------------------------------------------------------------------------------
 

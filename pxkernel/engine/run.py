@@ -128,13 +128,12 @@ class Runner:
 
     async def _awaited(self, task_id: str, record: dict[str, Any], awaitable: Awaitable[Any]) -> Outcome:
         frames: list[Any] = []
-        loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(_held(awaitable))
         interrupts: list[bool] = []
 
         def interrupt() -> None:
             interrupts.append(True)
-            loop.call_soon_threadsafe(task.cancel)
+            task.cancel()
 
         self._gate.task(task_id, _held.__code__, interrupt)
         try:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import textwrap
 import threading
 import time
 
@@ -209,6 +210,46 @@ def test_a_function_that_has_caught_it_is_interrupted_again(cluster4, engine, wa
         wait_for(place.exists)
         cluster4.interrupt(running)
     assert interrupted(running)
+
+
+def test_an_interrupt_that_falls_into_a_finalizer_is_not_lost(cluster4, engine, wait_for, mark):
+    def work(mark):
+        class Slow:
+            def __del__(self):
+                mark.touch()
+                while True:
+                    pass
+
+        Slow()
+        while True:
+            pass
+
+    running = engine.apply_async(work, mark)
+    wait_for(mark.exists)
+    cluster4.interrupt(running)
+    assert interrupted(running)
+
+
+def test_a_cell_that_goes_on_before_it_is_cancelled(cluster4, engine, wait_for, mark):
+    """It awaits when the interrupt comes, and computes before the event loop has its turn."""
+    code = f"""
+        import asyncio, pathlib
+        for _ in range(10_000):
+            await asyncio.sleep(0)
+        pathlib.Path({str(mark)!r}).touch()
+        for _ in range(100_000):
+            await asyncio.sleep(0)
+            sum(range(3000))
+        while True:
+            pass
+    """
+    for silent in (True, False):
+        running = engine._execute(textwrap.dedent(code), silent, None, False, "execute")
+        wait_for(mark.exists)
+        cluster4.interrupt(running)
+        with pytest.raises(px.RemoteError, match="KeyboardInterrupt|CancelledError"):
+            running.get(SOON)
+        mark.unlink()
 
 
 def test_a_handler_of_the_user_is_called(cluster4, engine, wait_for, mark):
