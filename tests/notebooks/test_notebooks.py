@@ -40,6 +40,8 @@ def environment():
         own = {name: str(Path(base) / place) for name, place in places.items()}
         # The kernel python3 of this environment, whatever the user has installed elsewhere.
         own |= {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONUNBUFFERED": "1"}
+        # No bars where the machine is slow, output in the order of the engines (features JUP-11).
+        own |= {"PXKERNEL_NONINTERACTIVE": "1"}
         unwanted = ("PXKERNEL_CLUSTER", "PYTEST_ADDOPTS", "MPLBACKEND")
         yield {**{name: value for name, value in os.environ.items() if name not in unwanted}, **own}
 

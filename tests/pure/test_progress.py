@@ -4,11 +4,13 @@ import multiprocessing
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from pxkernel.client import outputs, progress
 from pxkernel.client.progress import Progress
+from pxkernel.magics.parallel import ParallelMagics
 
 
 @pytest.fixture
@@ -144,3 +146,18 @@ def test_nothing_is_left_running(capsys):
     bar.show(0)
     bar.close(1)
     assert (threading.active_count(), multiprocessing.active_children()) == before
+
+
+@pytest.mark.parametrize(("value", "off"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
+def test_the_switch_for_documents(monkeypatch, capsys, value, off):
+    """JUP-11: no bars and no live output."""
+    if value is None:
+        monkeypatch.delenv("PXKERNEL_NONINTERACTIVE", raising=False)
+    else:
+        monkeypatch.setenv("PXKERNEL_NONINTERACTIVE", value)
+    bar = Progress(1, "f", after=0)
+    bar.show(0)
+    bar.close(1)
+    assert (capsys.readouterr().err == "") is off
+    shell = SimpleNamespace(input_transformers_cleanup=[])
+    assert ParallelMagics(shell).defaults.stream is not off
