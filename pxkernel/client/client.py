@@ -28,7 +28,7 @@ from .inspection import Inspection
 from .jobs import Jobs
 from .locate import locate
 from .membership import Membership
-from .questions import Questions, Use, as_it_is
+from .questions import Questions, Use, as_it_is, value_of
 from .records import Part
 from .shell import show_remote_errors
 from .tracking import SendTracker
@@ -352,7 +352,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
-    def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any:
+    def ask(self, topic: str, timeout: float | None = 30.0, use: Use = value_of, **arguments: Any) -> Any:
         """Ask the controller and wait for its answer.
 
         Parameters
@@ -361,6 +361,8 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             What a handler of the controller expects (``controller.questions``); JSON values.
         timeout
             Seconds; None: as long as it takes.
+        use
+            What to make of the answer, in the I/O thread; by default its value.
 
         Raises
         ------
@@ -372,10 +374,10 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             It did not answer within ``timeout`` seconds.
         """
         self.refuse_io_thread()
-        answer = self.ask_async(topic, **arguments)
+        answer = self.ask_async(topic, use=use, **arguments)
         if not wait([answer], timeout).done:
             raise TimeoutError(f"the controller did not answer {topic!r} in {timeout:g} seconds")
-        return answer.result()[0]
+        return answer.result()
 
     def ask_async(
         self, topic: str, /, *, payloads: Sequence[m.Payload] = (), use: Use = as_it_is, **arguments: Any

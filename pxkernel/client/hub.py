@@ -7,7 +7,6 @@ forgotten first (``Cluster(store=..., store_limit=...)``).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from ..protocol.wire import raw
 from .asyncresult import AsyncResult
-from .questions import Answered
+from .questions import Answered, Use, as_it_is
 from .records import Part
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ class HubQueries:
         _pending: dict[str, tuple[AsyncResult, Part]]
         _known: WeakValueDictionary[str, AsyncResult]
 
-        def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any: ...
-        def ask_async(self, topic: str, **arguments: Any) -> Future[Any]: ...
+        def ask(self, topic: str, timeout: float | None = 30.0, use: Use = ..., **arguments: Any) -> Any: ...
         def resolve(self, targets: Targets) -> tuple[list[int], bool]: ...
 
     # -- results ------------------------------------------------------------------------------------------------------
@@ -105,6 +103,8 @@ class HubQueries:
         if isinstance(jobs, str):
             return [jobs], True
         if isinstance(jobs, int) and not isinstance(jobs, bool):
+            if not -len(self.history) <= jobs < len(self.history):
+                raise IndexError(f"there is no call with index {jobs}: this client has made {len(self.history)}")
             return [self.history[jobs]], True
         if isinstance(jobs, list | tuple | set):
             return [msg_id for job in jobs for msg_id in self._msg_ids(job)[0]], False
@@ -168,7 +168,7 @@ class HubQueries:
                 self._pending[name] = result, part
             return result
 
-        return self.ask_async(topic, use=register, **arguments).result()  # type: ignore[no-any-return]
+        return self.ask(topic, use=register, **arguments)  # type: ignore[no-any-return]
 
     # -- status -------------------------------------------------------------------------------------------------------
 
@@ -257,8 +257,8 @@ class HubQueries:
         if not isinstance(query, dict):
             raise TypeError(f"a query must be a dict, not {query!r}")
         wanted = [keys] if isinstance(keys, str) else keys if keys is None else list(keys)
-        answer = self.ask_async("query", query=_stamps(query), keys=wanted).result()
-        return [_record(record, answer[1]) for record in answer[0]]
+        records, payloads = self.ask("query", use=as_it_is, query=_stamps(query), keys=wanted)
+        return [_record(record, payloads) for record in records]
 
     # -- forgetting ---------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,11 @@ def as_it_is(answered: Answered) -> Answered:
     return answered
 
 
+def value_of(answered: Answered) -> Any:
+    """Its value only."""
+    return answered[0]
+
+
 class Questions:
     """What has been asked and is not answered. Asked in any thread, answered in the I/O thread.
 

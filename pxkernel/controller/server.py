@@ -58,6 +58,7 @@ class Server:
 
     def __init__(self, settings: Settings):
         self._settings = settings
+        store = open_store(settings)
         self._context: zmq.Context[Any] = zmq.Context()
         _raise_limits(self._context)
         key = secrets.token_bytes(32)
@@ -85,7 +86,7 @@ class Server:
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
         #: Identities on the front, by client.
         self._clients: dict[str, bytes] = {}
-        self._book = Book(open_store(settings), self._roster.uuid, self._read_is_ready)
+        self._book = Book(store, self._roster.uuid, self._read_is_ready)
         self._relay = Relay(self._book, self._core, self._handle, self._to_client)
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._questions = Questions()

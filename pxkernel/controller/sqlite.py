@@ -84,7 +84,12 @@ class SQLiteStore:
             print(f"task {entry.id} is not kept: {error}", file=sys.stderr, flush=True)
 
     def get(self, task: str) -> Entry | None:
-        row = self._db.execute("SELECT head, outputs, request, result FROM tasks WHERE id = ?", (task,)).fetchone()
+        try:
+            row = self._db.execute("SELECT head, outputs, request, result FROM tasks WHERE id = ?", (task,)).fetchone()
+        except sqlite3.Error as error:
+            # As if it were forgotten: who asks is told, and the results of others go on.
+            print(f"task {task} cannot be read: {error}", file=sys.stderr, flush=True)
+            return None
         return None if row is None else _entry(*row)
 
     def entries(self, payloads: bool = False) -> Iterator[Entry]:

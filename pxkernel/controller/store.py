@@ -6,11 +6,13 @@ delivered first. One payload of more than a quarter of the budget is not kept at
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from ..errors import ClusterError
 from ..protocol.sharing import size
 from .entries import Entry
 from .settings import Settings
@@ -119,10 +121,20 @@ class NoStore:
 
 
 def open_store(settings: Settings) -> Store:
-    """The store that the settings of a controller ask for."""
+    """The store that the settings of a controller ask for.
+
+    Raises
+    ------
+    ClusterError
+        Its file cannot be opened, or is something else.
+    """
     kind, _, path = settings.store.partition(":")
     if kind == "none":
         return NoStore()
     if kind == "sqlite":
-        return SQLiteStore(Path(path or Path(settings.directory) / "tasks.db"), settings.store_limit)
+        file = Path(path or Path(settings.directory) / "tasks.db")
+        try:
+            return SQLiteStore(file, settings.store_limit)
+        except (OSError, sqlite3.Error) as error:
+            raise ClusterError(f"the store {file} cannot be opened: {error}") from error
     return MemoryStore(settings.store_limit)

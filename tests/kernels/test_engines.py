@@ -220,11 +220,17 @@ def others_go_on(rc, dead):
         rc[dead]
 
 
-def test_an_engine_exits_during_a_task(three, wait_for):
-    start = time.monotonic()
+def test_an_engine_exits_during_a_task(three, wait_for, tmp_path):
+    def work(go):
+        while not go.exists():
+            time.sleep(0.01)
+        os._exit(3)
+
+    start, go = time.monotonic(), tmp_path / "go"
     before = three[:].apply_async(abs, -1)
-    dying, waiting = three[1].apply_async(os._exit, 3), [three[1].apply_async(abs, -1) for _ in range(3)]
+    dying, waiting = three[1].apply_async(work, go), [three[1].apply_async(abs, -1) for _ in range(3)]
     cell, all_of_them = three[1].execute("1", silent=False), three[:].apply_async(abs, -2)
+    go.touch()
     for result in (dying, *waiting, cell):
         with pytest.raises(px.EngineError, match=r"engine 1 died \(exit code 3\)") as caught:
             result.get(SOON)

@@ -143,14 +143,21 @@ def test_own_results(cluster4):
     assert again.ready() and again.get() == [7, 7]
 
 
-def test_unknown_and_wrong_results(cluster4):
+def test_unknown_and_wrong_results(cluster4, wait_for):
+    """RC-22; and nothing can be asked in a callback, which would wait for itself."""
     with pytest.raises(px.RemoteError, match="No such message: nope") as caught:
         cluster4.get_result("nope")
     assert isinstance(caught.value, KeyError)
     with pytest.raises(TypeError, match=r"Expected msg_id, int, or AsyncResult, got 1\.5"):
         cluster4.get_result(1.5)
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="there is no call with index 1000000"):
         cluster4.get_result(10**6)
+    asked = cluster4[0].apply_async(abs, -1)
+    errors = []
+    asked.add_done_callback(lambda ar: errors.append(pytest.raises(RuntimeError, cluster4.hub_history)))
+    asked.add_done_callback(lambda ar: errors.append(pytest.raises(RuntimeError, cluster4.get_result, [0])))
+    asked.get(SOON)
+    wait_for(lambda: len(errors) == 2)
 
 
 def test_a_map_of_another_client(cluster4, other):
@@ -265,7 +272,7 @@ def test_a_pending_call_in_the_database(cluster4, busy):
 
 def test_resubmit(cluster4, other, notebook):
     """HUB-06: with what was sent then, under new ids, also by another client and also what has failed."""
-    count = notebook("calls = 0\ndef count(by):\n    global calls\n    calls = globals().get('calls', 0) + by\n    return calls")
+    count = notebook("calls = 0\ndef count(by):\n    global calls\n    calls += by\n    return calls")
     cluster4[:].push({"calls": 10}, block=True)
     first = cluster4[:2].apply_async(count["count"], 5)
     assert first.get(SOON) == [15, 15]
@@ -400,6 +407,13 @@ def test_a_small_store(wait_for):
         rc.purge_local_results(large)
         with pytest.raises(px.EngineError, match="not kept any more"):
             rc.get_result(large.msg_ids[0]).get(SOON)
+
+
+def test_a_store_that_cannot_be_opened(tmp_path):
+    """HUB-13: the cluster does not start, and says why."""
+    (tmp_path / "other.db").write_bytes(b"no database" * 100)
+    with pytest.raises(px.ClusterError, match=r"the store .*other\.db cannot be opened: file is not a database"):
+        px.Cluster(n=1, store=f"sqlite:{tmp_path / 'other.db'}").start_cluster_sync()
 
 
 @pytest.mark.parametrize("store, limit, error", [("mongodb", 1, ValueError), ("memory", -1, ValueError), (5, 1, TypeError)])

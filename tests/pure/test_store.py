@@ -1,7 +1,6 @@
 """The stores of delivered results: what they keep, and what they forget (HUB-12, HUB-13, HUB-14; design, decision 11)."""
 
 import json
-import sqlite3
 import stat
 
 import pytest
@@ -10,6 +9,7 @@ from pxkernel.controller.entries import OUTPUT_LIMIT, OVERHEAD, Entry
 from pxkernel.controller.settings import Settings
 from pxkernel.controller.sqlite import SQLiteStore
 from pxkernel.controller.store import MemoryStore, NoStore, open_store
+from pxkernel.errors import ClusterError
 from pxkernel.kernels.channels import KernelMessage
 from pxkernel.protocol.sharing import THRESHOLD, share
 
@@ -175,10 +175,20 @@ def test_a_full_disk_does_not_stop_the_controller(tmp_path, capfd):
     store.close()
 
 
-def test_a_file_that_is_no_database(tmp_path):
+def test_a_broken_disk_does_not_stop_the_controller(tmp_path, capfd):
+    store = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    store.add(entry(0))
+    store._db.execute("DROP TABLE tasks")
+    assert store.get("c:0") is None
+    assert "task c:0 cannot be read: no such table" in capfd.readouterr().err
+    store.close()
+
+
+@pytest.mark.parametrize("name, reason", [("tasks.db", "not a database"), ("no/such/folder/tasks.db", "No such file")])
+def test_a_file_that_cannot_be_opened(tmp_path, name, reason):
     (tmp_path / "tasks.db").write_bytes(b"something else" * 100)
-    with pytest.raises(sqlite3.DatabaseError):
-        SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    with pytest.raises(ClusterError, match=f"the store .*tasks.db cannot be opened: .*{reason}"):
+        open_store(settings(tmp_path, f"sqlite:{tmp_path / name}"))
 
 
 # ---- which one
