@@ -24,6 +24,8 @@ LEAST_SECONDS = 0.003
 GROWTH = 8
 #: So many tasks are on the way for each engine: one runs, one waits.
 AHEAD = 2
+#: So many tasks for each engine at most if all must be submitted before it is known how long an item takes.
+MOST_AT_ONCE = 32
 #: The most grains of one map.
 GRAINS = 4096
 
@@ -89,9 +91,10 @@ class Chunks:
         return self._take(self.next_size())
 
     def take_all(self) -> Iterator[tuple[list[Frame], int]]:
-        """The payloads of all tasks that are left, cut as is known so far."""
+        """The payloads of all tasks that are left, cut as is known so far, in bounded number if nothing is."""
+        least = 1 if self._single else -(-self.left // (MOST_AT_ONCE * self._engines))
         while self.left:
-            yield self._take(self.next_size())
+            yield self._take(max(least, self.next_size()))
 
     def _take(self, wanted: int) -> tuple[list[Frame], int]:
         grains, size = [self._function], 0

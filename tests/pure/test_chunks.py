@@ -5,7 +5,7 @@ import threading
 import numpy
 import pytest
 
-from pxkernel.client.chunks import AHEAD, GRAINS, GROWTH, LEAST_SECONDS, TASK_SECONDS, Chunks
+from pxkernel.client.chunks import AHEAD, GRAINS, GROWTH, LEAST_SECONDS, MOST_AT_ONCE, TASK_SECONDS, Chunks
 from pxkernel.protocol.bundle import unbundle
 from pxkernel.protocol.pack import unpack
 
@@ -68,6 +68,11 @@ def test_all_items_are_sent_once_in_order():
     waiting.measured(1, 1e-4)
     found = [item for payload, _ in waiting.take_all() for item in items(payload)]
     assert found == [(number,) for number in range(257)] and waiting.left == 0
+
+
+def test_all_at_once_is_not_too_many_tasks():
+    assert len(list(chunks(100_000).take_all())) <= MOST_AT_ONCE * 4
+    assert len(list(chunks(100, single=True).take_all())) == 100
 
 
 def test_with_retries_an_item_is_a_task():
