@@ -201,9 +201,15 @@ def take_result(record: dict[str, Any], payload: Sequence[Any]) -> tuple[dict[st
 def inlined(message: Any) -> Any:
     """A message for somebody who cannot open our segments: their bytes are in its frames."""
     payloads = getattr(message, "payloads", ())
-    if not any(map(is_shared, payloads)):
-        return message
-    return replace(message, payloads=tuple(load(payload) if is_shared(payload) else payload for payload in payloads))
+    return replace(message, payloads=tuple(map(_inlined, payloads))) if any(map(is_shared, payloads)) else message
+
+
+def _inlined(payload: Sequence[Any]) -> Sequence[Any]:
+    try:
+        return load(payload) if is_shared(payload) else payload
+    except (ProtocolError, OSError):
+        # What is gone fails where somebody waits for it.
+        return payload
 
 
 class Lent:

@@ -15,11 +15,15 @@ import numpy as np
 import pandas
 import psutil
 import pytest
+import zmq
 
 import pxkernel as px
 from pxkernel.client import connection
+from pxkernel.controller.front import Front
+from pxkernel.protocol import messages as m
 from pxkernel.protocol import segments
-from pxkernel.protocol.sharing import ALONE, THRESHOLD, Shared, share
+from pxkernel.protocol.sharing import ALONE, THRESHOLD, Shared, probe, share
+from pxkernel.protocol.wire import Codec
 
 #: More than the controller keeps of one delivered result.
 LARGE = 70_000_000
@@ -322,6 +326,30 @@ def test_a_client_elsewhere(cluster4, view, memory, monkeypatch):
         assert not memory() - before
         assert [found.sum() for found in other[:].pull(["a", "b"], block=True)[0]] == [1_000_000, 2_000_000]
         assert [found.sum() for found in other.get_result(kept.msg_ids, block=True).get(20)] == [1_000_000] * 4
+
+
+@pytest.mark.parametrize("memory", ["ours", "of another host", None])
+def test_an_engine_elsewhere(tmp_path, memory):
+    """Who has proved that it can open our memory gets descriptors, everybody else gets bytes."""
+    proof = probe()
+    text = {"ours": proof[0].hex(), "of another host": (proof[0][:-1] + b"\0").hex()}.get(memory)
+    codec, frames = Codec(bytes(32)), [b"\x80", bytes(THRESHOLD)]
+    with zmq.Context() as context, context.socket(zmq.DEALER) as engine:
+        front = Front(context, tmp_path / "front", bytes(32))
+        engine.linger = 0
+        engine.connect(front.address)
+        engine.send_multipart(codec.encode(m.Hello("engine", "s", os.getpid(), 0, {"memory": text})))
+        assert front.socket.poll(5000)
+        ((identity, _),) = front.receive(10)
+        assert front.shares(identity) == (memory == "ours")
+        front.send(identity, m.Run([["c:0", "apply", {}]], (share(frames),)))
+        assert engine.poll(5000)
+        received = codec.decode(engine.recv_multipart()).payloads[0]
+        assert len(received) == (1 if memory == "ours" else 2)
+        front.send(identity, m.Answer(0, None, None, (share(frames),)))
+        assert engine.poll(5000)
+        assert codec.decode(engine.recv_multipart()).payloads[0] == frames
+        front.close()
 
 
 def test_memory_is_short(one, memory, monkeypatch):

@@ -308,6 +308,15 @@ def test_inlined_for_somebody_elsewhere():
     assert inlined(plain) is plain
 
 
+def test_what_is_gone_is_not_inlined():
+    """Its receiver finds out, and its task fails."""
+    lost = as_received(share(frames(THRESHOLD)))
+    kept = share(frames(THRESHOLD))
+    found = inlined(Submit([], (lost, kept)))
+    assert found.payloads[0] is lost
+    assert list(map(bytes, found.payloads[1])) == frames(THRESHOLD)
+
+
 def test_a_result_that_is_lost():
     payload = as_received(share(frames(THRESHOLD)))
     record, nothing = take_result({"status": "ok", "started": 1.0, "quiet": True}, payload)
