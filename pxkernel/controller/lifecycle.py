@@ -75,7 +75,9 @@ class Lifecycle:
         return first
 
     def _stop(self, question: Question, engines: Sequence[int]) -> Any:
-        return self._each(question, engines, self._roster.end)
+        answer = self._each(question, engines, self._roster.end)
+        self._announce()
+        return answer
 
     def _signal(self, question: Question, engines: Sequence[int], signum: int) -> Any:
         signum = signal.Signals(signum)
@@ -102,6 +104,7 @@ class Lifecycle:
             self._roster.check_restart(engine)
         for engine in dict.fromkeys(engines):
             self._roster.restart(engine)
+        self._announce()
 
         def done(failures: dict[int, str]) -> None:
             if failures:

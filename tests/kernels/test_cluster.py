@@ -275,6 +275,23 @@ def test_restarts_that_overtake_each_other(cluster, rc, wait_for):
     wait_for(lambda: [engine["state"] for engine in cluster.engine_set.engines] == ["running", "running"])
 
 
+def test_balanced_work_goes_on_through_a_restart(cluster, rc):
+    """What ran on the old kernels fails, unless it may be retried; what waited for any engine runs on the new ones."""
+    view = rc.load_balanced_view()
+    once = [view.apply_async(time.sleep, 0.02) for _ in range(40)]
+    with view.temp_flags(retries=3):
+        again = [view.apply_async(pow, 2, number) for number in range(40)]
+    cluster.restart_engines_sync()
+    assert [result.get(SOON) for result in again] == [2**number for number in range(40)]
+    failures = []
+    for result in once:
+        try:
+            result.get(SOON)
+        except px.EngineError as error:
+            failures.append(str(error))
+    assert len(failures) < len(once) and all("was restarted" in failure for failure in failures)
+
+
 # -- signals ----------------------------------------------------------------------------------------------------------
 
 
