@@ -429,12 +429,16 @@ class AsyncResult(About, Arrivals):
         """
         if self.done():
             return self.cancelled()
-        self._cancelling = True
-        self._client.abort(self, block=False)
+        self._begin_cancel()
         if self._client.in_io_thread or _in_loop_callback():
             return False
         self._listen(CANCEL_TIMEOUT, self.done)
         return self.cancelled()
+
+    def _begin_cancel(self) -> None:
+        """Take back what has not started, without waiting to learn what that was."""
+        self._cancelling = True
+        self._client.abort(self, block=False)
 
     # -- showing ------------------------------------------------------------------------------------------------------
 

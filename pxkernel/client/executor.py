@@ -105,14 +105,15 @@ class ViewExecutor(futures.Executor):
         wait
             Return when everything that was submitted is done.
         cancel_futures
-            Cancel what has not started.
+            Cancel what has not started; what could be cancelled is known a moment later.
         """
         with self._lock:
             self._is_shut_down = True
             calls = list(self._calls)
         if cancel_futures:
             for call in calls:
-                call.cancel()
+                if not call.done():
+                    call._begin_cancel()
         if wait:
             futures.wait(calls)
 
@@ -122,4 +123,4 @@ def _results(call: AsyncResult, deadline: float | None) -> Iterator[Any]:
         yield from call._iterate(deadline)
     finally:
         if not call.done():
-            call.cancel()
+            call._begin_cancel()

@@ -116,13 +116,13 @@ def test_shutting_down_without_waiting(executor, hold):
     assert future.result(10) == 5
 
 
-def test_shutting_down_cancels_what_has_not_started(executor, hold):
+def test_shutting_down_cancels_what_has_not_started(executor, hold, wait_for):
     """EXE-04, AR-10"""
     executor.submit(time.sleep, 0.05).result(10)  # what comes after a slow call waits in the controller
     running = executor.submit(hold.function, hold.path, 5)
     waiting = [executor.submit(lambda: 1) for _ in range(3)]
     executor.shutdown(wait=False, cancel_futures=True)
-    assert [future.cancelled() for future in waiting] == [True] * 3
+    wait_for(lambda: all(future.cancelled() for future in waiting))
     assert not running.cancelled()
     hold.release()
     assert running.result(10) == 5

@@ -166,7 +166,7 @@ def test_a_map_in_the_order_of_completion(cluster4, functions, gate):
     """AMR-01: items of a block that is held up come last."""
     blocker = cluster4[0].apply_async(functions["hold"], str(gate))
     items = cluster4[:].map_async(lambda x: x, range(8))
-    items._ordered = False
+    items.ordered = False
     seen = iter(items)
     first = [next(seen) for _ in range(6)]
     assert sorted(first) == [2, 3, 4, 5, 6, 7]
