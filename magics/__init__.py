@@ -6,12 +6,12 @@ none. Installed as ``pxkernel.magics``.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from ..client.outputs import get_shell
 from ..client.shell import show_remote_errors
 from ..client.view import DirectView
-from ..errors import ClusterError
 from .parallel import ParallelMagics
 
 #: The magics of each suffix; a process has one shell.
@@ -32,16 +32,12 @@ def unload_ipython_extension(shell: Any) -> None:
 
 
 def activate(view: DirectView, suffix: str = "") -> None:
-    """Called by ``view.activate``: have the magics of ``suffix`` use ``view``.
-
-    Raises
-    ------
-    ClusterError
-        This is not IPython.
-    """
+    """Called by ``view.activate``: have the magics of ``suffix`` use ``view``; outside of IPython, warn (features DV-19)."""
     shell = get_shell()
     if shell is None:
-        raise ClusterError("The magics (%px, etc.) only work within IPython.")
+        # Said of the line that calls the view's method.
+        warnings.warn("The IPython parallel magics (%px, etc.) only work within IPython.", UserWarning, stacklevel=3)
+        return
     _magics(shell, suffix).view = view
 
 

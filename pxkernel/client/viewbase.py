@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -284,11 +284,7 @@ class View(ABC):
         IndexError
             This view has made no such call.
         """
-        jobs = -1 if indices_or_msg_ids is None else indices_or_msg_ids
-        if isinstance(jobs, int):
-            jobs = self.history[jobs]
-        elif isinstance(jobs, list | tuple):
-            jobs = [self.history[job] if isinstance(job, int) else job for job in jobs]
+        jobs = self._own_ids(-1 if indices_or_msg_ids is None else indices_or_msg_ids)
         return self.client.get_result(jobs, block=self.block if block is None else block, owner=owner)
 
     def queue_status(self, targets: Targets = None, verbose: bool = False) -> Any:
@@ -297,7 +293,17 @@ class View(ABC):
 
     def purge_results(self, jobs: Any = (), targets: Targets = None) -> None:
         """As ``Client.purge_results``, by default of this view's targets (features VW-17)."""
-        self.client.purge_results(jobs=jobs, targets=targets if jobs else self._or_own(targets))
+        # 0 is the index of a call.
+        everything = jobs is None or (isinstance(jobs, Collection) and not jobs)
+        self.client.purge_results(jobs=self._own_ids(jobs), targets=self._or_own(targets) if everything else targets)
+
+    def _own_ids(self, jobs: Any) -> Any:
+        """The jobs with indices into this view's history replaced by what they mean."""
+        if isinstance(jobs, int):
+            return self.history[jobs]
+        if isinstance(jobs, list | tuple):
+            return [self.history[job] if isinstance(job, int) else job for job in jobs]
+        return jobs
 
     def shutdown(self, targets: Targets = None, restart: bool = False, hub: bool = False, block: bool | None = None) -> Any:
         """As ``Client.shutdown``, by default of this view's targets (features VW-17)."""

@@ -109,10 +109,7 @@ class Views(ABC):
     def activate(self, targets: Targets = "all", suffix: str = "") -> DirectView:
         """A blocking view that the magics use, ``%px`` or with a suffix ``%px<suffix>`` (features RC-13; seeds 001 and 002).
 
-        Raises
-        ------
-        ClusterError
-            This is not IPython.
+        Outside of IPython there is only a warning.
         """
         view = self.direct_view(targets, block=True)
         view.activate(suffix)

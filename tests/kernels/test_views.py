@@ -407,3 +407,26 @@ def test_the_first_client_in_a_notebook_has_px(cluster4, start_notebook):
     assert nb.run("rc.activate([1, 2]).block").result == "True"
     nb.run(f"other = ipp.Client({str(cluster4.cluster.cluster_file)!r})\n%px where = 'two'")
     assert nb.run("rc[:]['where']").result == "['all', 'two', 'two', 'all']"
+
+
+def test_what_a_view_asks_of_its_client(view):
+    """VW-15, VW-17, DV-18: about its own engines and its own history."""
+    some = view.client[1:3].set_flags(block=True)
+    assert set(some.queue_status()) >= {1, 2}
+    assert not {0, 3} & set(some.queue_status())
+    result = some.apply_async(os.getpid)
+    result.get()
+    for found in (some.get_result(-1, block=False), some.get_result(result.msg_ids, block=False)):
+        assert set(found.msg_ids) <= set(result.msg_ids)
+        found.get(20)
+    some.purge_results(result.msg_ids)
+    some.purge_results()
+    view["kept"] = 1
+    assert some.clear() is None
+    assert view.pull("'kept' in globals()") == [True, False, False, True]
+
+
+def test_the_magics_outside_of_ipython(view):
+    """DV-19"""
+    with pytest.warns(UserWarning, match=r"The IPython parallel magics \(%px, etc.\) only work within IPython."):
+        view.activate()

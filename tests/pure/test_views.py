@@ -128,12 +128,15 @@ def test_what_is_asked_of_the_client_is_about_the_own_targets(view):
     view.queue_status(verbose=True)
     view.purge_results()
     view.purge_results("a:1")
+    view.history += ["a:5", "a:6"]
+    view.purge_results(0)
     view.shutdown(restart=True)
     view.shutdown(targets=1, block=True)
     assert view.client.asked == [
         ("queue_status", ([0, 1],), {"verbose": True}),
-        ("purge_results", (), {"jobs": (), "targets": [0, 1]}),
+        ("purge_results", (), {"jobs": [], "targets": [0, 1]}),
         ("purge_results", (), {"jobs": "a:1", "targets": None}),
+        ("purge_results", (), {"jobs": "a:5", "targets": None}),
         ("shutdown", ([0, 1],), {"restart": True, "hub": False, "block": False}),
         ("shutdown", (1,), {"restart": False, "hub": False, "block": True}),
     ]
