@@ -33,6 +33,7 @@ from .records import Part
 from .shell import show_remote_errors
 from .tracking import SendTracker
 from .views import Views
+from .watching import Watching
 
 if TYPE_CHECKING:
     from ..cluster import Cluster
@@ -100,8 +101,9 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         self._pending: dict[str, tuple[AsyncResult, Part]] = {}
         self._known: WeakValueDictionary[str, AsyncResult] = WeakValueDictionary()
         self._questions = Questions(lambda message: self._connection.send(message))
+        self._watching = Watching(self.ask)
         self._comms = Comms(
-            lambda engine, kind, payload: self.ask_async("comm", [payload], engine=engine, msg_type=kind)
+            lambda engine, kind, payload: self.ask_async("comm", payloads=[payload], engine=engine, msg_type=kind)
         )
         self._handlers: dict[type, Callable[[Any], None]] = {
             m.Results: self._on_results,
@@ -233,6 +235,27 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
     def connection_file(self, engine: int) -> Path:
         """The connection file of an engine's kernel, for ``jupyter console --existing <file>``."""
         return Path(self._members.engines[self._existing(engine)]["connection_file"])
+
+    def watch_outputs(self, function: Callable[[int, str, dict[str, Any]], Any]) -> Callable[[], None]:
+        """Follow what all engines print and display, whoever has called them (features JUP-09).
+
+        Parameters
+        ----------
+        function
+            Called in the I/O thread, which it must not block, with the id of the engine, the type of the Jupyter message
+            ("stream", "display_data", "execute_result", "error", ...) and its content. What comes faster than this client
+            reads is left out.
+
+        Returns
+        -------
+        A function that ends it.
+
+        Raises
+        ------
+        TypeError
+            It cannot be called.
+        """
+        return self._watching.add(function)
 
     def console(self, engine: int) -> None:
         """Print the command that opens a console on an engine (issue 4): one more front end of its kernel.
@@ -458,7 +481,9 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         for (task, msg_type, engine), payload in zip(message.outputs, message.payloads, strict=True):
             if msg_type in COMM_TYPES:
                 self._comms.received(engine, msg_type, payload)
-            elif (entry := self._pending.get(task)) is not None:
+                continue
+            self._watching.received(engine, msg_type, payload)
+            if (entry := self._pending.get(task)) is not None:
                 self._place(entry[1], engine)
                 entry[0]._add_output(entry[1], msg_type, payload)
 

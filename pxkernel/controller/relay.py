@@ -21,6 +21,7 @@ from ..protocol.credit import LIMIT
 from ..protocol.messages import DATA, Ack, Message, Outputs, Results, Settled
 from ..protocol.sharing import Lent
 from .book import Book
+from .questions import Question
 
 #: The iopub messages that are somebody's output.
 OUTPUT_TYPES = frozenset(
@@ -112,15 +113,28 @@ class Relay:
         self._handle = handle
         self._send = send
         self._outboxes: dict[str, Outbox] = {}
+        #: The clients that get a copy of every output.
+        self._watchers: set[str] = set()
+
+    def watch(self, question: Question, on: bool) -> None:
+        """Answers "watch": the client follows the output of all engines, or no longer (features JUP-09)."""
+        if question.client is None:
+            raise LookupError("only a client can follow the output of engines")
+        (self._watchers.add if on else self._watchers.discard)(question.client)
 
     def open(self, client: str) -> None:
         self._outboxes[client] = Outbox()
 
     def close(self, client: str) -> None:
         del self._outboxes[client]
+        self._watchers.discard(client)
 
     def output(self, client: str, task: str, message: KernelMessage) -> None:
         """Pass an output on, or count it as dropped if the client has no credit."""
+        if message.msg_type in OUTPUT_TYPES:
+            for watcher in self._watchers - {client}:
+                if self._core.spend(watcher, message.size):
+                    self._outboxes[watcher].add_output(task, message)
         outbox = self._outboxes.get(client)
         if outbox is None:
             return

@@ -96,6 +96,21 @@ def test_comms_of_engines_reach_the_notebook_and_back(nb, wait_for):
     assert nb.value(f"{name!r} in rc._comms._twins") == "False"
 
 
+def test_anybody_can_follow_the_output_of_all_engines(nb, wait_for):
+    """JUP-09: also what another client has called; a client that has gone is not sent anything."""
+    nb.run(
+        "seen = []\nother = ipp.Client(rc.cluster.cluster_file)\n"
+        "stop = other.watch_outputs(lambda engine, kind, content: seen.append((engine, kind, content.get('text'))))"
+    )
+    nb.run("%%px -t 1,2\nprint('followed')\n5")
+    expected = {f"({engine}, 'stream', 'followed\\n')" for engine in (1, 2)}
+    wait_for(lambda: all(one in nb.value("seen") for one in expected) and nb.value("seen").count("execute_result") == 2)
+    nb.run("stop()\nseen.clear()\n_ = rc[1].apply_sync(lambda: print('alone'))")
+    assert nb.value("seen") == "[]"
+    nb.run("_ = other.watch_outputs(seen.append)\nother.close()")
+    assert nb.run("%px -t 1 print('goes on')").stdout.endswith("[stdout:1] goes on\n")
+
+
 CELLS = [
     "import pxkernel as ipp, os, time\nrc = ipp.Cluster(n=2).start_and_connect_sync(activate=True)",
     "%%px --noblock --out later\nimport os, time\nprint('begun')\nwhile not os.path.exists(GATE):\n    time.sleep(.01)\n"
