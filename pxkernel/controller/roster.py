@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 
 from ..core.events import EngineJoined, EngineLeft, EngineRestarts, Event
 from ..kernels.channels import Channels
-from ..protocol.messages import Hello, Message, Refused, Release, Welcome
+from ..protocol.messages import Hello, Interrupt, Message, Refused, Release, Welcome
 from .front import Front
 from .launcher import Kernel, Key, Launcher
 
@@ -369,13 +370,19 @@ class Roster:
     def signal(self, engine: int, signum: int, done: Callable[[], None]) -> None:
         """Send a signal to an engine and what it has started; then call ``done``.
 
+        SIGINT goes to the extension, if there is one, as an interrupt of whatever runs: at the edges of a cell the signal
+        itself would end the kernel.
+
         Raises
         ------
         IndexError
             There is no such engine.
         """
         record = self.find(engine)
-        if record.adopted and record.info is not None:
+        if signum == signal.SIGINT and record.urgent is not None:
+            self._front.send(record.urgent, Interrupt([]))
+            done()
+        elif record.adopted and record.info is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(record.info["pid"], signum)
             done()

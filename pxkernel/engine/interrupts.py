@@ -53,7 +53,7 @@ class InterruptGate:
         self._shell = kernel.shell
         #: A cell's own code is above one of these on the stack: the second has it in a task of its own if it awaits.
         self._machinery = {_code(kernel.do_execute), _code(kernel.shell.run_cell_async)}
-        self._shielded = set(map(_code, shielded))
+        self._shielded = set(map(_code, [*shielded, self._unraisable]))
         self._displayhook = _code(type(kernel.shell.displayhook).__call__)
         self._loop = loop
         self._wake = wake
@@ -171,8 +171,8 @@ class InterruptGate:
     # -- in the listener's thread -------------------------------------------------------------------------------------
 
     def mean(self, tasks: list[str]) -> None:
-        """These are to be interrupted, now or when they start."""
-        for task_id in tasks:
+        """These are to be interrupted, now or when they start; none: whatever runs."""
+        for task_id in tasks or filter(None, [self._running]):
             self._meant[task_id] = time.monotonic()
         while len(self._meant) > REMEMBERED:
             self._meant.pop(next(iter(self._meant)), None)

@@ -86,7 +86,9 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Interrupt those of the tasks that run and abort the others; to an engine: interrupt whichever of them runs."""
+    """Interrupt those of the tasks that run and abort the others; to an engine: interrupt whichever of them runs,
+    or, if none is named, whatever runs.
+    """
 
     tasks: list[str]
 

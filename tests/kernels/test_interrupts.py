@@ -407,6 +407,18 @@ def test_a_second_ctrl_c_does_not_wait_for_an_engine_that_is_stuck(cluster4, eng
 # ---- at any moment
 
 
+def test_sigint_at_the_edges_of_cells_ends_no_engine(cluster4, engine):
+    """Features CTL-01: ``send_signal`` names no task; it hits what runs, or nothing."""
+    names = set()
+    for number in range(60):
+        cell = engine.execute(f"x = {number}", silent=False)
+        cluster4.send_signal(signal.SIGINT, targets=0, block=True)
+        error = cell.exception(SOON)
+        names.add(None if error is None else error.ename)
+    assert names <= {None, "KeyboardInterrupt"}
+    assert engine.apply_sync(abs, -1) == 1
+
+
 def some_work(chance):
     """A function of a view that submits one of many kinds of work, long or short."""
     seconds = chance.choice([0, 0.001, 0.005, 60])
