@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS tasks (
     result BLOB
 )
 """
+_INSERT = """
+INSERT INTO tasks (id, number, size, is_code, head, outputs, request, result) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
 #: The fields of an Entry that are JSON as they are.
 _HEAD = (
     "id", "client", "kind", "options", "number", "submitted", "label", "terms", "engine", "engine_uuid", "record", "received",
@@ -59,7 +62,8 @@ class SQLiteStore:
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         # What the last moment before a power failure brought is not worth a disk access for every task.
         self._db.execute("PRAGMA synchronous = OFF")
-        self._db.execute("PRAGMA journal_mode = MEMORY")
+        # It stays whole when the controller is killed.
+        self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(_SCHEMA)
         self.size, last = self._db.execute("SELECT TOTAL(size), MAX(number) FROM tasks").fetchone()
         self.first_number = 0 if last is None else last + 1
@@ -67,12 +71,7 @@ class SQLiteStore:
     def add(self, entry: Entry) -> None:
         entry = entry.without_large_payloads(self._limit // 4)
         try:
-            self.remove([entry.id])
-            self._db.execute(
-                "INSERT INTO tasks (id, number, size, is_code, head, outputs, request, result)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                _row(entry),
-            )
+            self._insert(_row(entry))
             self.size += entry.size
             while self.size > self._limit:
                 oldest = self._db.execute("SELECT id FROM tasks ORDER BY place LIMIT 1").fetchone()
@@ -82,6 +81,13 @@ class SQLiteStore:
         except sqlite3.Error as error:
             # A full disk costs the memory of this task, not its result, which has been delivered.
             print(f"task {entry.id} is not kept: {error}", file=sys.stderr, flush=True)
+
+    def _insert(self, row: tuple[Any, ...]) -> None:
+        try:
+            self._db.execute(_INSERT, row)
+        except sqlite3.IntegrityError:
+            self.remove(row[:1])
+            self._db.execute(_INSERT, row)
 
     def get(self, task: str) -> Entry | None:
         try:

@@ -161,9 +161,22 @@ def test_a_file_can_be_opened_again(tmp_path):
     second.close()
 
 
+def test_what_was_added_is_in_the_file_at_once(tmp_path):
+    """A controller that is killed does not close it."""
+    first = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    first.add(entry(0))
+    second = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    assert ids(second) == ["c:0"]
+    first.close()
+    second.close()
+
+
 def test_only_the_user_can_read_the_file(tmp_path):
-    SQLiteStore(tmp_path / "tasks.db", LIMIT).close()
-    assert stat.S_IMODE((tmp_path / "tasks.db").stat().st_mode) == 0o600
+    store = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    store.add(entry(0))
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert "tasks.db" in modes and set(modes.values()) == {0o600}
+    store.close()
 
 
 def test_a_full_disk_does_not_stop_the_controller(tmp_path, capfd):
