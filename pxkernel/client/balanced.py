@@ -153,6 +153,7 @@ class LoadBalancedView(View):
         chunksize: int | str = "auto",
         ordered: bool = True,
         return_exceptions: bool = False,
+        label: str | None = None,
     ) -> Any:
         """``list(map(f, *sequences))``, in chunks that go to one engine each (features MAP-02).
 
@@ -168,6 +169,8 @@ class LoadBalancedView(View):
             of all results is always in order.
         return_exceptions
             Put exceptions in the place of the results that failed.
+        label
+            A text that is kept with each task; None: the view's.
 
         Returns
         -------
@@ -187,7 +190,7 @@ class LoadBalancedView(View):
         terms = self._terms(f, "map")
         if chunksize == "auto":
             chunks = Chunks(f, columns, length, len(self), single=bool(self.retries))
-            return self._map_growing(name, chunks, terms, block, return_exceptions, ordered)
+            return self._map_growing(name, chunks, terms, block, return_exceptions, ordered, label)
         if not isinstance(chunksize, int) or isinstance(chunksize, bool) or chunksize < 1:
             raise ValueError(f"chunksize must be 'auto' or a positive int, not {chunksize!r}")
         bounds = [(start, min(start + chunksize, length)) for start in range(0, length, chunksize)]
@@ -197,7 +200,7 @@ class LoadBalancedView(View):
         def make(client: Client, parts: list[Part]) -> AsyncMapResult:
             return AsyncMapResult(client, self._noted(parts), name, None, return_exceptions, ordered)
 
-        return self._submit("map", calls, make, block, sizes=sizes, terms=terms)
+        return self._submit("map", calls, make, block, sizes=sizes, terms=terms, label=label)
 
     def _map_growing(
         self,
@@ -207,8 +210,10 @@ class LoadBalancedView(View):
         block: bool | None,
         return_exceptions: bool,
         ordered: bool,
+        label: str | None,
     ) -> Any:
-        label, after, follow = self.label, sorted(self._after or ()), sorted(self._follow or ())
+        label = self.label if label is None else label
+        after, follow = sorted(self._after or ()), sorted(self._follow or ())
 
         def submit(tasks: Sequence[tuple[Sequence[Any], int]], make: Callable[[Client, list[Part]], Any]) -> AsyncMapResult:
             """Later tasks go with the flags of the first ones."""

@@ -14,7 +14,8 @@ class LazyMap(Iterator[Any]):
     """The iterator that ``imap`` returns.
 
     The input is taken in the thread that iterates, at the call and whenever it asks for a result: as many items as keep
-    ``most`` calls going, and no more than twice as many as it reads. An error of the input is raised here, after the results of what came before it.
+    ``most`` calls going, and no more than twice as many as it reads. An error of the input is raised here, after the
+    results of what came before it.
 
     Parameters
     ----------

@@ -2,11 +2,12 @@
 
 Rule 1. What clients submit to one engine runs in the order of submission: one queue per engine, whichever channel a
 task takes. Rule 2. An engine has either tasks or one cell under way, never both, so one piece of user code runs at a
-time. Rule 3. Work waits here and not in sockets: an engine gets one task, and more only while its tasks are short.
-Rule 4. A client that does not read gets no new results, and no engine works for it meanwhile. Rule 5. Every task that
-was accepted ends in exactly one result, whatever dies, and what cannot be had is not waited for. Rule 6. A restart is a
+time. Rule 3. Work waits here and not in sockets: an engine gets one task, and more only while its tasks are short. Rule
+4. A client that does not read gets no new results, and no engine works for it meanwhile. Rule 5. Every task that was
+accepted ends in exactly one result, whatever dies, and what cannot be had is not waited for. Rule 6. A restart is a
 border in time: what was submitted before it for the engine fails, sent or not, because it may need what the old kernel
-knew; what is submitted after it runs on the new kernel. Rule 7. Balanced work has no engine until it is sent; an engine that has work of its own as well takes them in turn.
+knew; what is submitted after it runs on the new kernel. Rule 7. Balanced work has no engine until it is sent; an engine
+that has work of its own as well takes them in turn.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ WINDOW_BYTES = 4 * 1024 * 1024
 #: The engine of what needs none.
 NOWHERE = -1
 #: An engine gets so many seconds of balanced tasks at a time: what waits inside one engine cannot go to another.
-BURST = 0.05
+BURST = 0.02
 #: A client's functions whose pace is remembered.
 FAMILIES = 1000
 

@@ -322,7 +322,9 @@ def test_an_engine_that_dies(lview, tmp_path, wait_for):
             return "survived"
 
         with view.temp_flags(retries=1):
-            assert view.apply_sync(die_once, str(tmp_path / "died")) == "survived"
+            # Of a map with retries only the item that was lost runs again.
+            paths = [str(tmp_path / "died")] + [str(tmp_path)] * 5
+            assert view.map_sync(die_once, paths) == ["survived"] * 6
         with pytest.raises(px.EngineError, match="engine . "):
             view.apply_sync(os._exit, 3)
         # There is nobody left to wait for.
@@ -346,6 +348,14 @@ def test_map(lview):
         lview.map_sync(abs, [1], block=False)
     with pytest.raises(TypeError, match="must have some sequences"):
         lview.map(abs)
+
+
+def test_labels(lview):
+    """VW-23, MAP-02: of each task, also of those that are submitted later."""
+    lview.label = "the view's"
+    for options in ({}, {"chunksize": 5}):
+        assert set(lview.map_async(abs, range(50), label="the call's", **options).label) == {"the call's"}
+        assert set(lview.map_async(abs, range(50), **options).label) == {"the view's"}
 
 
 @pytest.mark.parametrize("chunksize", [1, 7, 500])
