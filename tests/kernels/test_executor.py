@@ -11,6 +11,7 @@ import pxkernel as px
 HOLD = """
 def hold(path, value=None):
     import os, time
+    open(path + ".started", "w").close()
     while not os.path.exists(path):
         time.sleep(.005)
     return value
@@ -24,6 +25,7 @@ def hold(notebook, tmp_path):
     class Hold:
         function = notebook(HOLD)["hold"]
         path = str(tmp_path / "gate")
+        has_started = (tmp_path / "gate.started").exists
         release = (tmp_path / "gate").touch
 
     yield Hold
@@ -120,6 +122,7 @@ def test_shutting_down_cancels_what_has_not_started(executor, hold, wait_for):
     """EXE-04, AR-10"""
     executor.submit(time.sleep, 0.05).result(10)  # what comes after a slow call waits in the controller
     running = executor.submit(hold.function, hold.path, 5)
+    wait_for(hold.has_started)
     waiting = [executor.submit(lambda: 1) for _ in range(3)]
     executor.shutdown(wait=False, cancel_futures=True)
     wait_for(lambda: all(future.cancelled() for future in waiting))

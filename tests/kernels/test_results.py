@@ -10,6 +10,7 @@ import pxkernel as px
 HOLD = """
 def hold(path, value=None):
     import os, time
+    open(path + ".started", "w").close()
     while not os.path.exists(path):
         time.sleep(.005)
     return value
@@ -178,11 +179,13 @@ def test_a_map_in_the_order_of_completion(cluster4, functions, gate):
 # ---- cancelling
 
 
-def test_cancelling(cluster4, functions, gate):
+def test_cancelling(cluster4, functions, gate, wait_for):
     """AR-10: what has not started is taken back, what has is not, and the answer says which."""
     one = cluster4[3]
     one.apply_sync(time.sleep, 0.05)  # what comes after a slow call waits in the controller
-    running, waiting = one.apply_async(functions["hold"], str(gate), 5), one.apply_async(int)
+    running = one.apply_async(functions["hold"], str(gate), 5)
+    wait_for(gate.with_suffix(".started").exists)
+    waiting = one.apply_async(int)
     assert waiting.cancel() is True and waiting.cancelled()
     assert running.cancel() is False
     assert not running.cancelled() and running.running()
