@@ -7,7 +7,7 @@
     decisions ── messages ──▶ header ────┘
 
 - ``pack`` turns Python objects into frames and back; only clients and engines use it.
-- ``arrays`` and ``reducers`` know types that the standard picklers copy, weaken or refuse.
+- ``arrays``, ``arrow`` and ``reducers`` know types that the standard picklers copy, weaken or refuse.
 - ``standins`` stand for something else until they arrive; ``serialize`` is packing for programs that do it themselves.
 - ``messages`` are the frozen dataclasses that the three parties exchange.
 - ``wire`` signs a message into frames and verifies what arrives.

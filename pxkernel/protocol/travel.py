@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
-from pxkernel.protocol import arrays, arrive
+from pxkernel.protocol import arrays, arrive, arrow
 from pxkernel.protocol.arrive import BLOB, MODULE, VALUE, Item
 from pxkernel.protocol.reducers import HOMELESS, REDUCERS
 from pxkernel.protocol.standins import LastResort, can_map, reduce_canned
@@ -162,7 +162,7 @@ class Pickler(cloudpickle.CloudPickler):
             return REDUCERS[kind](obj)
         if kind in HOMELESS:
             return NotImplemented if self._has_home(obj) else HOMELESS[kind](obj)
-        if (reduce := arrays.reducer(kind)) is not None:
+        if (reduce := arrays.reducer(kind) or arrow.reducer(kind)) is not None:
             return reduce(obj)
         if issubclass(kind, type):
             if self._has_home(obj):

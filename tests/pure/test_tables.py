@@ -71,6 +71,18 @@ def test_text_in_pandas():
     assert_equal(received(text), text)
 
 
+def test_a_few_rows_of_an_arrow_table_do_not_take_the_whole_table_along():
+    """SER-08: so that `scatter` sends each engine its part only."""
+    table = TABLES["table"]()
+    for rows in (table.slice(7, 100), table.to_batches()[0].slice(7, 100), table[19_950:]):
+        frames = pack(rows)
+        assert sum(map(len, frames)) < 10_000 < table.nbytes
+        back = received(rows)
+        assert type(back) is type(rows)
+        assert back.equals(rows)
+        assert back.schema.equals(rows.schema)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_arrow(name):
     """SER-11"""
