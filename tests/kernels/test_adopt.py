@@ -7,6 +7,7 @@ import pytest
 from jupyter_client import KernelManager
 
 import pxkernel as px
+from pxkernel.protocol.stackfile import stack_file
 
 SOON = 10
 
@@ -136,11 +137,15 @@ def test_leaving_and_coming_back(rc, start, wait_for):
         kernel.run("%load_ext pxkernel.engine" if engine == 1 else "%reload_ext pxkernel.engine")
         wait_for(lambda: rc.ids == [0, engine])
         assert rc[engine].apply_async(os.getpid).get(SOON) == kernel.pid
+        assert "in launch_instance" in rc.stacks(engine)[engine] and stack_file(rc.directory, kernel.pid).exists()
         kernel.run("%unload_ext pxkernel.engine")
         wait_for(lambda: rc.ids == [0])
         with pytest.raises(IndexError, match=f"engine {engine} has left the cluster"):
             rc[engine]
-        assert kernel.run("print(1)") == "1\n"
+        # Nobody may send the signal any more, and nothing else is left behind.
+        assert not stack_file(rc.directory, kernel.pid).exists()
+        left = "import signal, sys; print(signal.getsignal(signal.SIGURG).name, sys.unraisablehook is sys.__unraisablehook__)"
+        assert kernel.run(left) == "SIG_DFL True\n"
     assert rc[:].apply_async(lambda: 1).get(SOON) == [1]
 
 
