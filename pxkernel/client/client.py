@@ -20,7 +20,7 @@ from ..protocol.sharing import Shared, take_result
 from ..protocol.wire import raw
 from . import outputs, representation
 from .asyncresult import AsyncResult
-from .comms import COMM_TYPES, Comms
+from .comms import Comms
 from .connection import Connection
 from .control import Control
 from .hub import HubQueries
@@ -479,7 +479,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     def _on_outputs(self, message: m.Outputs) -> None:
         for (task, msg_type, engine), payload in zip(message.outputs, message.payloads, strict=True):
-            if msg_type in COMM_TYPES:
+            if msg_type in m.COMM_TYPES:
                 self._comms.received(engine, msg_type, payload)
                 continue
             self._watching.received(engine, msg_type, payload)

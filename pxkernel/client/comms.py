@@ -15,7 +15,6 @@ import comm
 from ..protocol.wire import raw
 from .outputs import in_notebook
 
-COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 #: ``send(engine, msg_type, payload)`` sends to an engine.
 Send = Callable[[int, str, Sequence[Any]], Any]
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..kernels.channels import Channels, KernelMessage
+from ..protocol.messages import COMM_TYPES
 from ..protocol.wire import raw
 from .questions import Question, Questions
 
-#: What an engine may send on a comm, and what a front end may send back.
-COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
-REPLY_TYPES = frozenset({"comm_msg", "comm_close"})
+#: What a front end may send on a comm of an engine.
+REPLY_TYPES = COMM_TYPES - {"comm_open"}
 
 
 class Comms:

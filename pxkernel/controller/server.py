@@ -30,7 +30,7 @@ from ..protocol import messages as m
 from ..protocol import sharing
 from ..protocol.clusterfile import ClusterFile
 from .book import Book
-from .comms import COMM_TYPES, Comms
+from .comms import Comms
 from .front import Front
 from .hub import Hub
 from .inspection import Inspector
@@ -370,7 +370,7 @@ class Server:
         if message.msg_type in OUTPUT_TYPES:
             self._book.add_output(task, message)
             self._relay.output(client, task, message)
-        elif message.msg_type in COMM_TYPES:
+        elif message.msg_type in m.COMM_TYPES:
             self._comms.from_kernel(message)
         elif message.msg_type != "status" or b'"idle"' not in message.content or self._prompts.seen(message):
             return

@@ -30,6 +30,8 @@ from typing import Any
 #: The iopub message type of ``publish_data``: its content is empty, its buffers are a pickle.
 DATA = "pxkernel_data"
 
+#: What an engine sends on a comm, a widget's connection to a front end.
+COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 #: One payload: the frame that is interpreted (a pickle, source code, JSON), then its out-of-band buffers.
 Payload = Sequence[Any]
 
