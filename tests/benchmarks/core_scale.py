@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import random
 import time
 import tracemalloc
 from collections import defaultdict
@@ -17,6 +18,7 @@ from typing import Any
 from pxkernel.core import Core
 from pxkernel.core import events as e
 from pxkernel.core.commands import Deliver, RunTasks
+from pxkernel.core.policies import policy
 
 CLIENT = "client"
 #: Bytes of a result, and after how many the client acknowledges them.
@@ -28,7 +30,7 @@ class Driver:
     """Feeds a core with events, as the controller would, and keeps their durations by kind."""
 
     def __init__(self) -> None:
-        self.core = Core()
+        self.core = Core(policy("leastload", random.Random(0)))
         self.durations: dict[str, list[float]] = defaultdict(list)
         self.inside: list[tuple[int, str]] = []
         self.delivered = 0
@@ -50,7 +52,7 @@ class Driver:
         while self.inside:
             running, self.inside = self.inside, []
             for engine, task in running:
-                self.handle(e.TasksFinished(engine, [(task, RESULT, 0.001, False)]))
+                self.handle(e.TasksFinished(engine, [(task, RESULT, 0.001, False, "ok")]))
                 if self.unacknowledged > ACKNOWLEDGED:
                     amount, self.unacknowledged = self.unacknowledged, 0
                     self.handle(e.Acked(CLIENT, amount))
@@ -77,7 +79,11 @@ def run(engines: int, tasks: int) -> None:
     for number in range(sample, tasks):
         driver.handle(e.Submitted(CLIENT, "apply", 0, [(f"{CLIENT}:{number}", number % engines)]), "a call to one")
     driver.finish_all()
-    assert driver.delivered == tasks + 5 * engines, driver.delivered
+    for number in range(tasks):
+        call = e.Submitted(CLIENT, "apply", 0, [(f"{CLIENT}:l{number}", None)], e.Terms(family="f"))
+        driver.handle(call, "a balanced call")
+    driver.finish_all()
+    assert driver.delivered == 2 * tasks + 5 * engines, driver.delivered
     assert not driver.core.tasks
     driver.handle(e.EngineLeft(0, "left"))
     print(f"\n{engines:,} engines, {tasks:,} tasks; {memory:,.0f} bytes for a task that waits")
