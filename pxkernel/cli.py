@@ -101,29 +101,37 @@ def _start(options: argparse.Namespace) -> int:
         controller_port=options.port,
         shutdown_atexit=not options.daemonize,
     )
-    cluster.start_and_connect_sync().close()
-    if options.output == "json":
-        print(json.dumps(_row(cluster), indent=1), flush=True)
+    if options.daemonize:
+        _begin(cluster, options.output)
     else:
-        print(f"{len(_row(cluster)['engines'])} engines are running; {cluster.cluster_file}", flush=True)
-        print("connect to them with: pxkernel.Cluster.from_file().connect_client_sync()", flush=True)
-    if not options.daemonize:
-        _keep(cluster, quiet=options.output == "json")
+        _keep(cluster, options.output)
     return 0
 
 
-def _keep(cluster: Cluster, quiet: bool) -> None:
-    """Wait until the cluster ends by itself, or end it when we are told to."""
+def _begin(cluster: Cluster, output: str) -> None:
+    """Start a cluster and print what it is."""
+    cluster.start_and_connect_sync().close()
+    row = _row(cluster)
+    if output == "json":
+        print(json.dumps(row, indent=1), flush=True)
+    else:
+        print(f"{len(row['engines'])} engines are running; {cluster.cluster_file}", flush=True)
+        print("connect to them with: pxkernel.Cluster.from_file().connect_client_sync()", flush=True)
+
+
+def _keep(cluster: Cluster, output: str) -> None:
+    """Start a cluster, wait until it ends by itself, and end it when we are told to, which may be at any moment."""
     try:
         # SIGTERM ends this process as Ctrl-C does: through the finally.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        _begin(cluster, output)
         for number in PASSED_ON:
             signal.signal(number, lambda signum, _: cluster.signal_engines_sync(signum))
-        if not quiet:
+        if output == "text":
             print("Ctrl-C stops them", flush=True)
         cluster.wait_sync()
     except KeyboardInterrupt:
-        if not quiet:
+        if output == "text":
             print("stopping", flush=True)
     finally:
         cluster.stop_cluster_sync()
