@@ -235,9 +235,10 @@ class ParallelMagics:
             jobs = view.client._jobs(view.history[-1 if index is None else index])
         except IndexError:
             raise UsageError(f"the view has made {len(view.history)} calls, there is no index {index}") from None
-        if not jobs or not isinstance(jobs[0], AsyncResult):
-            raise UsageError("that result has been forgotten: nobody holds its AsyncResult")
-        return jobs[0]
+        if jobs and isinstance(jobs[0], AsyncResult):
+            return jobs[0]
+        # Nobody holds it here, but the controller keeps results for a while.
+        return view.client.get_result(view.history[-1 if index is None else index], block=False)
 
     # -- %autopx ------------------------------------------------------------------------------------------------------
 

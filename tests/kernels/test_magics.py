@@ -376,6 +376,15 @@ def test_a_result_by_its_index(nb):
     assert nb.value("kept is results[2]") == "True"
 
 
+def test_a_result_that_nobody_holds_comes_from_the_controller(nb):
+    """MG-15: its index is that of one engine."""
+    nb.run("import gc\none = rc[2]\none.activate('gone')\nfor n in (4, 5):\n    _ = one.apply_async(lambda n=n: n).get()")
+    nb.run("del _\n_ = gc.collect()")
+    assert nb.value("one.history[0] in rc._known") == "False"
+    assert nb.value("%pxresultgone 0") == "4"
+    assert nb.value("%pxresultgone") == "5"
+
+
 def test_a_result_that_is_an_error(nb):
     nb.run("%%px --noblock\n1/0")
     assert nb.run("%pxresult").error.count("ZeroDivisionError: division by zero") == 4
