@@ -42,7 +42,7 @@ from .tracebacks import essence, plain, ranges, to_show
 
 __all__ = [
     *("PxkernelError", "ClusterError", "ProtocolError", "NoEnginesRegistered", "NoData", "EngineError", "TaskAborted"),
-    *("NotReadyError", "IPythonError", "KernelError", "AbortedTask"),
+    *("NotReadyError", "IPythonError", "KernelError", "AbortedTask", "UnmetDependencyError"),
     *("RemoteError", "CompositeError", "AlreadyDisplayedError", "TimeoutError", "collect_exceptions", "composite_error"),
     *("class_names", "remote_error", "wrap_exception", "unwrap_exception"),
     *("TaskTimeout", "UnmetDependency", "ImpossibleDependency", "DependencyTimeout", "InvalidDependency"),
@@ -108,9 +108,10 @@ class TaskAborted(PxkernelError):
     """The task was taken back before it started; ``args`` is its message id."""
 
 
-#: What ipyparallel has between Exception and its errors, and what seed 004 calls a task that was taken back.
+#: What ipyparallel has between Exception and its errors, and the names in seed 004.
 IPythonError = KernelError = PxkernelError
 AbortedTask = TaskAborted
+UnmetDependencyError = UnmetDependency
 
 
 class NotReadyError(RuntimeError, AssertionError):

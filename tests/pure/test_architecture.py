@@ -295,7 +295,12 @@ def test_the_version_is_one(pyproject):
 #: Public names that are neither a class nor a function.
 CONSTANTS = {"ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION", "can_map", "uncan_map"}
 #: Public names of what has another name, too.
-ALIASES = {"AbortedTask": "TaskAborted", "IPythonError": "PxkernelError", "KernelError": "PxkernelError"}
+ALIASES = {
+    "AbortedTask": "TaskAborted",
+    "IPythonError": "PxkernelError",
+    "KernelError": "PxkernelError",
+    "UnmetDependencyError": "UnmetDependency",
+}
 
 
 def test_public_names_are_sorted():

@@ -83,7 +83,15 @@ def test_all_is_complete():
     assert {*public, "TimeoutError"} == set(errors.__all__)
 
 
-@pytest.mark.parametrize("old, new", [("AbortedTask", TaskAborted), ("IPythonError", PxkernelError), ("KernelError", PxkernelError)])
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("AbortedTask", TaskAborted),
+        ("IPythonError", PxkernelError),
+        ("KernelError", PxkernelError),
+        ("UnmetDependencyError", errors.UnmetDependency),
+    ],
+)
 def test_old_names(old, new):
     """ERR-01; seed 004"""
     assert getattr(errors, old) is getattr(pxkernel, old) is getattr(pxkernel.error, old) is new
@@ -104,6 +112,18 @@ def test_every_error_is_a_pxkernel_error(name):
 def test_timeout_error_is_the_builtin():
     """ERR-01"""
     assert errors.TimeoutError is TimeoutError
+
+
+SIMPLE = sorted(name for name in errors.__all__ if isinstance(getattr(errors, name), type) and name[0].isupper())
+
+
+@every_way
+@pytest.mark.parametrize("name", [n for n in SIMPLE if not issubclass(getattr(errors, n), RemoteError) and n != "TimeoutError"])
+def test_every_error_can_be_copied(name, how):
+    """ERR-20"""
+    error = getattr(errors, name)("a text")
+    again = clone(error, how)
+    assert type(again) is type(error) and again.args == ("a text",)
 
 
 @every_way
