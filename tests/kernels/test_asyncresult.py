@@ -45,6 +45,7 @@ def one(cluster4):
 
 
 def test_while_it_is_pending(view, hold):
+    """AR-01, AR-20, AR-22, ENG-01"""
     result = hold(view, 5)
     assert isinstance(result, concurrent.futures.Future)
     assert repr(result) == "<AsyncResult: hold:pending>"
@@ -72,6 +73,7 @@ def test_while_it_is_pending(view, hold):
 
 
 def test_when_it_is_ready(view):
+    """AR-01, AR-08, AR-09, AR-12"""
     result = view.apply_async(lambda x: x + 1, 1)
     assert result.get() == result.get(5) == result.get(-1) == result.r == result.result() == [2] * 4
     assert result.ready()
@@ -92,6 +94,7 @@ def test_when_it_is_ready(view):
 
 
 def test_when_it_has_failed(view):
+    """AR-04, AR-08"""
     result = view.apply_async(lambda: 1 / 0)
     assert result.wait(10) is True
     assert result.successful() is False
@@ -109,6 +112,7 @@ def test_when_it_has_failed(view):
 
 
 def test_a_single_result_is_bare(one):
+    """AR-04, AR-12, AR-22, AR-40"""
     result = one.apply_async(lambda: [1, 2, 3])
     assert result.get() == [1, 2, 3]
     assert result[1] == 2
@@ -126,6 +130,7 @@ def test_a_single_result_is_bare(one):
 
 
 def test_a_list_of_one_stays_a_list(cluster4):
+    """AR-40"""
     result = cluster4[[2]].apply_async(lambda: 1)
     assert result.get() == [1]
     assert result.engine_id == [2]
@@ -169,6 +174,7 @@ def test_iterating_raises_at_the_result_that_failed(view):
 
 
 def test_the_metadata_of_a_call(view):
+    """AR-20, AR-21"""
     view.label = "first"
     result = view.apply_async(lambda: print("text") or __import__("sys").stderr.write("problem\n") and None)
     result.get()
@@ -196,6 +202,7 @@ def test_the_metadata_of_a_call(view):
 
 
 def test_the_old_names_of_the_metadata(one):
+    """AR-17, AR-18"""
     result = one.execute("1 + 1", silent=False)
     result.get()
     assert result.wait_for_output(10)
@@ -215,6 +222,7 @@ def test_the_old_names_of_the_metadata(one):
 
 
 def test_the_values_of_execute(view):
+    """AR-17, DV-02"""
     view.block = False
     result = view.execute("print('a'); 5", silent=False)
     replies = result.get()
@@ -228,6 +236,7 @@ def test_the_values_of_execute(view):
 
 
 def test_displays(view):
+    """AR-16"""
     view.block = False
     result = view.apply_async(lambda: __import__("IPython").display.display({"text/html": "<b>x</b>"}, raw=True))
     assert result.get() == [None] * 4
@@ -263,6 +272,7 @@ def test_concurrent_futures(view, hold):
 
 
 def test_callbacks(view, one):
+    """RC-28, AR-08"""
     called = threading.Event()
     seen = []
     result = one.apply_async(lambda: 3)
@@ -273,13 +283,15 @@ def test_callbacks(view, one):
 
 
 def test_a_call_from_a_callback(one):
-    """The I/O thread runs callbacks; a new submission from there is no deadlock."""
+    """RC-28: The I/O thread runs callbacks; a new submission from there is no deadlock."""
     second = concurrent.futures.Future()
     one.apply_async(lambda: 1).add_done_callback(lambda _: second.set_result(one.apply_async(lambda: 2)))
     assert second.result(10).get(10) == 2
 
 
 def test_awaiting(view, one):
+    """AR-01"""
+
     async def main():
         ticks = 0
 
@@ -397,6 +409,7 @@ def test_a_dict_needs_different_engines(cluster4):
 
 
 def test_waiting_for_jobs_of_every_kind(cluster4, view, hold):
+    """RC-19, VW-13"""
     client = cluster4
     ready = view.apply_async(lambda: 1)
     assert client.wait(ready, 10) is True

@@ -36,6 +36,8 @@ def project(nothing_is_left, tmp_path_factory):
 
 
 def test_the_kernel_is_ipykernels_own(cluster4):
+    """JUP-01"""
+
     def work():
         from IPython import get_ipython
 
@@ -46,6 +48,7 @@ def test_the_kernel_is_ipykernels_own(cluster4):
 
 
 def test_the_provisioner_is_found_by_entry_point(cluster4):
+    """LAU-06"""
     from jupyter_client.provisioning import KernelProvisionerFactory
 
     assert "pxkernel-forkserver" in KernelProvisionerFactory.instance().get_provisioner_entries()
@@ -54,6 +57,7 @@ def test_the_provisioner_is_found_by_entry_point(cluster4):
 
 
 def test_another_front_end_sees_the_same_namespace(cluster4, view):
+    """ENG-02"""
     client = BlockingKernelClient(connection_file=str(cluster4.connection_file(1)))
     client.load_connection_file()
     client.start_channels()
@@ -197,6 +201,7 @@ def test_another_command_line(kernelspec):
 
 
 def test_local_engines():
+    """LAU-01"""
     with px.Cluster(n=2, engines="local") as rc:
         assert not is_forked(rc) and not is_forked(rc, 1)
         assert rc[:].apply_sync(os.getpid) == [rc.engine_info(engine)["pid"] for engine in rc.ids]
@@ -221,6 +226,8 @@ def others_go_on(rc, dead):
 
 
 def test_an_engine_exits_during_a_task(three, wait_for, tmp_path):
+    """RC-30"""
+
     def work(go):
         while not go.exists():
             time.sleep(0.01)
@@ -247,6 +254,8 @@ def test_an_engine_exits_during_a_task(three, wait_for, tmp_path):
 
 @pytest.mark.parametrize("busy", [True, False])
 def test_an_engine_is_killed(three, wait_for, busy, tmp_path):
+    """RC-30, CTL-07"""
+
     def work(mark):
         mark.touch()
         while True:
@@ -263,6 +272,7 @@ def test_an_engine_is_killed(three, wait_for, busy, tmp_path):
 
 
 def test_an_engine_dies_in_a_cell(three, wait_for):
+    """RC-30"""
     result = three[2].execute("import os; os._exit(0)", silent=False)
     with pytest.raises(px.EngineError, match=r"engine 2 died \(exit code 0\)"):
         result.get(SOON)
@@ -286,6 +296,7 @@ def test_a_segmentation_fault_says_where(three, wait_for, notebook):
 
 
 def test_the_last_engine_dies(wait_for):
+    """RC-31"""
     with px.Cluster(n=1) as rc:
         rc[0].apply_async(os._exit, 1)
         wait_for(lambda: rc.ids == [])

@@ -30,6 +30,7 @@ def failure(call):
 
 
 def test_catching_by_class(one):
+    """DV-03"""
     with pytest.raises(ZeroDivisionError) as caught:
         one.execute("1/0")
     error = caught.value
@@ -185,6 +186,7 @@ def assert_only_the_users_lines(text):
 
 @pytest.mark.parametrize("how", ["apply", "map", "execute", "cell", "await", "method", "pushed"])
 def test_tracebacks_have_the_users_lines_only(one, notebook, how):
+    """ERR-05"""
     names = notebook(USER)
     call = {
         "apply": lambda: one.apply(names["outer"], 1),

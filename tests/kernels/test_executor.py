@@ -38,7 +38,7 @@ def executor(cluster4):
 
 
 def test_it_is_an_executor(cluster4, view):
-    """EXE-01"""
+    """EXE-01, VW-20"""
     executor = view.executor
     assert isinstance(executor, concurrent.futures.Executor) and isinstance(executor, px.ViewExecutor)
     assert executor is view.executor and executor.view is view
@@ -47,7 +47,7 @@ def test_it_is_an_executor(cluster4, view):
 
 
 def test_balanced(cluster4):
-    """EXE-01, EXE-02, EXE-03: the results are bare."""
+    """EXE-01, EXE-02, EXE-03, RC-12: the results are bare."""
     with cluster4.executor() as executor:
         assert [executor.submit(pow, 2, n).result(10) for n in range(4)] == [1, 2, 4, 8]
         assert list(executor.map(pow, [2] * 50, range(50), chunksize=7, timeout=30)) == [2**n for n in range(50)]

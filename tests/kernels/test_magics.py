@@ -50,6 +50,7 @@ def each(text):
 
 @pytest.mark.parametrize("cell", ["%px 1", "%%px\n1", "%autopx", "%pxresult", "%result", "%pxconfig --block"])
 def test_magics_without_a_view(fresh, cell):
+    """MG-01"""
     shown = fresh.run(cell)
     name = {"%result": "pxresult"}.get(cell, re.match(r"%+(\w+)", cell)[1])
     assert shown.stderr.startswith(f"UsageError: there are no engines for %{name} yet. Start some:\n")
@@ -61,6 +62,7 @@ def test_magics_without_a_view(fresh, cell):
 
 
 def test_px_says_where_it_runs(nb):
+    """MG-03"""
     assert nb.run("%px a = 5").texts == [ALL]
     assert nb.value("dv['a']") == "[5, 5, 5, 5]"
     assert nb.run("px a = 6").texts == [ALL]
@@ -76,6 +78,8 @@ def test_output_and_results_are_labelled(nb):
 
 
 def test_results_carry_the_number_of_the_cell_on_the_engine(nb):
+    """MG-20"""
+
     def number(shown):
         return sorted(int(re.fullmatch(r"Out\[\d:(\d+)\]: 5", d["text/plain"])[1]) for d in shown.displays)
 
@@ -112,11 +116,13 @@ def test_errors_of_streams(nb):
 
 
 def test_names_in_braces_stay_as_they_are(nb):
+    """MG-04"""
     nb.run("name = 'expanded'")
     assert nb.run("%px print(f'{1 + 1} $name')").labelled == each("[stdout:{}] 2 $name")
 
 
 def test_magics_and_commands_run_on_the_engines(nb):
+    """MG-04, JUP-01"""
     assert nb.run("%px !echo shell").labelled == each("[stdout:{}] shell")
     assert nb.run("%%px --targets 0\n%%capture kept\nprint('hidden')").texts == []
     assert nb.value("rc[0]['kept.stdout']") == r"'hidden\n'"
@@ -124,6 +130,7 @@ def test_magics_and_commands_run_on_the_engines(nb):
 
 
 def test_the_cell_magic_says_nothing_of_its_own(nb):
+    """MG-03, MG-04"""
     assert nb.run("%%px\nb = 1\nc = 2").texts == []
     assert nb.value("dv.pull(['b', 'c'], targets=0)") == "[1, 2]"
     assert nb.run("%%px --verbose\nb = 1").texts == [ALL]
@@ -142,6 +149,7 @@ def test_targets_of_a_cell(nb, option, targets):
 
 
 def test_without_waiting_and_with_a_name(nb, tmp_path):
+    """MG-05"""
     gate = tmp_path / "gate"
     shown = nb.run(
         f"%%px --noblock --out later --targets 0,1\nimport os, time\nwhile not os.path.exists({str(gate)!r}):\n"
@@ -157,6 +165,7 @@ def test_without_waiting_and_with_a_name(nb, tmp_path):
 
 
 def test_waiting_in_spite_of_the_view(nb):
+    """MG-03, MG-05"""
     nb.run("dv.block = False")
     shown = nb.run("%px 1")
     assert shown.stdout == "Async parallel execution on engines: [0, 1, 2, 3]\n"
@@ -314,6 +323,7 @@ def test_an_interrupt_may_send_another_signal(nb):
 
 
 def test_html(nb):
+    """JUP-03"""
     nb.run("%px from IPython.display import HTML, display")
     shown = nb.run("%%px --targets 0,1\ndisplay(HTML('<b>x</b>'))\nHTML('<i>y</i>')")
     assert sorted(data["text/html"] for data in shown.displays) == ["<b>x</b>"] * 2 + ["<i>y</i>"] * 2
@@ -331,6 +341,7 @@ def pictures(shown):
 
 
 def test_plots_appear_with_the_call_that_drew_them(nb):
+    """MG-26, JUP-03"""
     nb.run("two = rc[:2]; two.block = True; two.activate('two')")
     nb.run("%pxtwo %matplotlib inline", timeout=50)
     shown = nb.run("%%pxtwo\nimport matplotlib.pyplot as plt\nplt.plot([1, 2]);", timeout=50)
@@ -354,6 +365,7 @@ def test_plots_appear_with_the_call_that_drew_them(nb):
 
 
 def test_the_latest_result(nb):
+    """MG-15"""
     nb.run("_ = dv.push(dict(ev=3))")
     nb.run("ar = dv.apply_async(lambda: ev)")
     assert nb.value("%result") == nb.value("%pxresult") == "[3, 3, 3, 3]"
@@ -364,6 +376,7 @@ def test_the_latest_result(nb):
 
 
 def test_a_result_by_its_index(nb):
+    """MG-15"""
     # A view of its own, or the calls of the fixture would count.
     nb.run("three = rc[:3]; three.activate('three')")
     assert nb.run("%pxresultthree").stderr.startswith("UsageError: there is no result yet")
@@ -386,6 +399,7 @@ def test_a_result_that_nobody_holds_comes_from_the_controller(nb):
 
 
 def test_a_result_that_is_an_error(nb):
+    """MG-15"""
     nb.run("%%px --noblock\n1/0")
     assert nb.run("%pxresult").error.count("ZeroDivisionError: division by zero") == 4
     assert nb.run("%pxresult").ename == "CompositeError"
@@ -438,6 +452,7 @@ def test_no_such_engine(nb):
 
 
 def test_suffixes(nb):
+    """MG-01, MG-17, MG-23"""
     nb.run("one = rc[3]; one.block = True; one.activate('One')")
     nb.run("some = rc[:2]; some.block = True; some.activate('Some')")
     assert nb.run("%pxOne print('x')").stdout == "Parallel execution on engines: [3]\n[stdout:3] x\n"
@@ -456,6 +471,7 @@ def test_suffixes(nb):
 
 
 def test_the_view_that_was_activated_last(nb):
+    """MG-23"""
     nb.run("other = rc[1:3]; other.block = True; other.activate()")
     assert nb.run("%px print('x')").labelled == ["[stdout:1] x", "[stdout:2] x"]
 
@@ -543,6 +559,7 @@ def blocks(line, count=4, method="execute", name="ZeroDivisionError", message="d
 
 @pytest.mark.parametrize("cell", ["dv.execute('1/0')", "%px 1/0", "%%px\n1/0", "dv.execute('1/0', block=False).get()"])
 def test_a_composite_error_shows_its_blocks_and_nothing_else(nb, cell):
+    """MG-21, ERR-05"""
     shown = nb.run(cell)
     assert shown.ename == "CompositeError"
     assert re.fullmatch(blocks("----> 1 1/0") + "\n", shown.error), shown.error
@@ -562,6 +579,7 @@ def test_an_error_of_a_function_shows_its_lines(nb):
 
 
 def test_the_limit(nb):
+    """MG-21"""
     nb.run("ipp.CompositeError.tb_limit = 1")
     shown = nb.run("%px x=z")
     expected = blocks("----> 1 x=z", 1, name="NameError", message="name 'z' is not defined")
@@ -595,6 +613,7 @@ def test_some_engines_fail(nb):
 
 
 def test_an_error_aborts_nobody_else(nb):
+    """MG-24, DV-02"""
     nb.run("ars = [dv.execute(code, silent=False, block=False) for code in ('1/0', 'after = 1', '2/0', 'after += 1')]")
     assert nb.value("dv['after']") == "[2, 2, 2, 2]"
 

@@ -99,6 +99,7 @@ Out[2]: [0, 1, 2, 3]
 
 
 def test_parallel_map(replay):
+    """MAP-01"""
     replay("""
 In [62]: serial_result = list(map(lambda x:x**10, range(32)))
 
@@ -110,6 +111,7 @@ Out[64]: True
 
 
 def test_creating_a_view_and_the_three_ways_to_apply(replay):
+    """VW-07"""
     # The seed shows the value of an assignment, and what <tab> offers.
     replay("""
 In [4]: view = rc[1:3]; view
@@ -121,6 +123,7 @@ Out[5]: ['apply', 'apply_async', 'apply_sync']
 
 
 def test_blocking_execution(replay):
+    """VW-07, VW-08"""
     replay("""
 In [2]: dview = rc[:] # A DirectView of all engines
 
@@ -141,6 +144,7 @@ Out[8]: [42, 42, 42, 42]
 
 
 def test_executing_strings_on_specific_engines(replay):
+    """VW-11, DV-01"""
     # Nothing waits between the three: that is their order on each engine.
     replay("""
 In [6]: _ = rc[::2].execute('c = a + b')
@@ -195,6 +199,7 @@ Out[13]: True
 
 
 def test_waiting_for_a_collection(replay):
+    """VW-13, AR-21"""
     replay("""
 In [72]: dview.block = False
 
@@ -244,6 +249,7 @@ Out[24]: ([0, 1, 2, 3], True)
 
 
 def test_push_and_pull(replay):
+    """DV-05, DV-06"""
     replay("""
 In [38]: dview.push(dict(a=1.03234, b=3453))
 Out[38]: [None, None, None, None]
@@ -280,6 +286,7 @@ Out[51]: [None, None, None, None]
 
 
 def test_the_dictionary_interface(replay):
+    """DV-07 to DV-09"""
     replay("""
 In [51]: dview['a'] = ['foo', 'bar']
 
@@ -295,6 +302,7 @@ Out[54]: [1, 1, 1, 1]
 
 
 def test_scatter_and_gather(replay):
+    """DV-10 to DV-12, AR-12"""
     replay("""
 In [58]: dview.scatter('a',range(16))
 Out[58]: [None,None,None,None]
@@ -321,6 +329,7 @@ Out[63]: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
 
 
 def test_the_recipe_for_parallel_list_comprehensions(replay):
+    """MAP-10, MG-03"""
     replay("""
 In [65]: %load_ext pxkernel
    ....: dview.activate()
@@ -350,6 +359,7 @@ FOUR_DIVISIONS = "".join(block(engine, *DIVISION) for engine in range(4))
 
 
 def test_parallel_exceptions(replay):
+    """DV-03, ERR-05"""
     replay(f"""
 In [78]: dview.block = True
 
@@ -399,6 +409,7 @@ In [84]: e.print_traceback(1)
 
 
 def test_the_limit_of_shown_exceptions(replay):
+    """MG-21"""
     rest = "... 3 more exceptions ..."
     replay(f"""
 In [20]: ipp.CompositeError.tb_limit
@@ -422,6 +433,7 @@ In [85]: ar.get()
 
 
 def test_exceptions_among_the_results(replay):
+    """AR-04"""
     replay("""
 In [89]: ar = dview.apply_async(lambda: 1/0)
 

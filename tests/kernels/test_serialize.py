@@ -112,7 +112,7 @@ def test_arrays_at_every_size(one, size):
 
 @pytest.mark.parametrize("size", BOUNDARIES)
 def test_bytes_at_every_size(one, size):
-    """SER-08, SER-11, SER-12"""
+    """SER-08, SER-11, SER-12, SER-01"""
     data = bytes(size)
     for value in (data, bytearray(data), memoryview(data), "x" * size, [data, {"key": data}]):
         back = one.apply_sync(lambda value: value, value)

@@ -187,7 +187,7 @@ def test_a_small_array_does_not_keep_a_large_one(one, memory, wait_for):
 
 
 def test_the_memory_of_a_broadcast(view, cluster4, all_gone):
-    """One copy, however many engines read it: PSS counts what is shared by halves, quarters and so on."""
+    """SER-17: One copy, however many engines read it: PSS counts what is shared by halves, quarters and so on."""
 
     def in_use():
         pids = [os.getpid(), *(cluster4.engine_info(engine)["pid"] for engine in cluster4.ids)]

@@ -137,6 +137,7 @@ def test_the_other_awaitable_forms():
 
 
 def test_no_engines_is_a_cluster_too():
+    """RC-31"""
     with px.Cluster(n=0) as rc:
         assert rc.ids == [] and len(rc) == 0
         rc.wait_for_engines(0)
@@ -267,6 +268,7 @@ def test_a_kernelspec_that_does_not_exist(soon):
 
 
 def test_a_provisioner_that_does_not_exist(soon):
+    """LAU-06"""
     with pytest.raises(px.EngineError, match="no-such-provisioner"):
         px.Cluster(n=1, engines="no-such-provisioner").start_and_connect_sync()
 

@@ -43,6 +43,7 @@ def pids(cluster4):
     ],
 )
 def test_indexing_a_client(cluster4, pids, key, targets, text):
+    """RC-06, RC-08"""
     view = cluster4[key]
     assert view.targets == targets
     assert repr(view) == f"<DirectView {text}>"
@@ -63,6 +64,7 @@ def test_indexing_a_client(cluster4, pids, key, targets, text):
     ],
 )
 def test_there_is_no_such_engine(cluster4, key, kind, text):
+    """RC-06, RC-08"""
     with pytest.raises(kind, match=re.escape(text)):
         cluster4[key]
     assert cluster4[:].apply_sync(lambda: 1) == [1] * 4
@@ -139,6 +141,7 @@ def test_names_of_options_belong_to_the_function_of_an_apply(one):
 
 
 def test_one_order_whichever_channel_it_takes(one, notebook):
+    """VW-11, ENG-06"""
     append = notebook("def append(n):\n    log.append(n)")["append"]
     one["log"] = []
     results = []
@@ -152,6 +155,7 @@ def test_one_order_whichever_channel_it_takes(one, notebook):
 
 
 def test_a_cell_that_awaits_is_not_overtaken(one, notebook):
+    """VW-11, ENG-06"""
     one["log"] = []
     one.execute("import asyncio; await asyncio.sleep(.05); log.append('cell')", silent=False, block=False)
     one.apply_async(notebook("def f():\n    log.append('task')")["f"])
@@ -164,12 +168,14 @@ def test_a_cell_that_awaits_is_not_overtaken(one, notebook):
 
 
 def test_names_are_those_of_the_engine(view, notebook):
+    """VW-08, SER-02, SER-05"""
     add = notebook("def add(x):\n    return base + x")["add"]
     view.scatter("base", [10, 20, 30, 40], flatten=True)
     assert view.apply(add, 1) == [11, 21, 31, 41]
 
 
 def test_closures_helpers_and_defaults(view, notebook):
+    """SER-02, SER-04"""
     names = notebook("""
         def outer(n):
             count = n
@@ -191,6 +197,7 @@ def test_closures_helpers_and_defaults(view, notebook):
 
 
 def test_classes_and_instances(view, notebook):
+    """SER-01, SER-06"""
     names = notebook("""
         class Base:
             def __init__(self, x):
@@ -234,6 +241,7 @@ def test_what_the_user_put_on_the_engine_wins(view, notebook):
 
 
 def test_modules_travel_by_name(view, notebook):
+    """VW-10"""
     names = notebook("""
         import collections as co
         import xml.dom
@@ -268,6 +276,7 @@ def test_small_data_travels_and_large_data_does_not(view, notebook):
 
 
 def test_any_callable(view):
+    """VW-09, DV-24, SER-01"""
     from functools import partial
 
     assert view.apply(len, [1, 2]) == [2] * 4
@@ -279,6 +288,7 @@ def test_any_callable(view):
 
 
 def test_async_functions(view, one, notebook):
+    """SER-18"""
     names = notebook("""
         import asyncio
         async def f(x):
@@ -367,6 +377,7 @@ def test_large_texts_and_bytes(one):
 
 
 def test_push_pull_update_and_get(view):
+    """DV-05 to DV-09"""
     assert view.update({"a": 1, "b": [2]}) == [None] * 4
     assert view.get("a") == [1] * 4
     assert view.get(["a", "b"]) == [[1, [2]]] * 4
@@ -377,6 +388,7 @@ def test_push_pull_update_and_get(view):
 
 
 def test_nested_targets(view):
+    """DV-05, DV-06, DV-09"""
     view.execute("class A:\n    pass\na = A(); d = {}")
     view["a.b"] = 5
     view.push({"d['k']": 6, "a.c": "x"})
@@ -388,6 +400,7 @@ def test_nested_targets(view):
 
 
 def test_what_push_and_pull_refuse(view):
+    """DV-01, DV-05, DV-06"""
     with pytest.raises(TypeError, match="Must be a dict, not <class 'list'>"):
         view.push([1])
     with pytest.raises(TypeError, match="names must be strs, not 5"):
@@ -399,6 +412,7 @@ def test_what_push_and_pull_refuse(view):
 
 
 def test_a_name_that_does_not_exist(view, one, notebook):
+    """DV-06, VW-10"""
     f = notebook("f = lambda: nosuch")["f"]
     for ask in (lambda: view["nosuch"], lambda: view.gather("nosuch"), lambda: view.apply(f)):
         with pytest.raises(px.CompositeError) as caught:
@@ -424,6 +438,7 @@ def test_a_name_that_does_not_exist(view, one, notebook):
     ],
 )
 def test_scatter_and_gather(view, sequence, dist, parts, joined):
+    """DV-10 to DV-12"""
     assert view.scatter("part", sequence, dist=dist) == [None] * 4
     assert view["part"] == parts
     assert view.gather("part", dist=dist) == joined
@@ -432,6 +447,7 @@ def test_scatter_and_gather(view, sequence, dist, parts, joined):
 @pytest.mark.parametrize("dist", ["b", "r"])
 @pytest.mark.parametrize("shape", [(10,), (7, 3), (2, 5)])
 def test_scatter_and_gather_arrays(view, dist, shape):
+    """DV-10, DV-11"""
     array = np.arange(np.prod(shape), dtype="i2").reshape(shape)
     view.scatter("part", array, dist=dist)
     assert view.pull("len(part)") == [len(array[i::4]) for i in range(4)]
@@ -441,6 +457,7 @@ def test_scatter_and_gather_arrays(view, dist, shape):
 
 
 def test_scatter_flat(view):
+    """DV-10, DV-13"""
     view.scatter("x", [10, 20, 30, 40], flatten=True)
     assert view["x"] == view.gather("x") == [10, 20, 30, 40]
     view.scatter("x", [10, 20, 30, 40, 50], flatten=True)
@@ -456,6 +473,7 @@ def test_scatter_to_some_and_to_one(view):
 
 
 def test_what_scatter_refuses(view):
+    """DV-10, DV-11"""
     with pytest.raises(TypeError, match="generator"):
         view.scatter("x", (i for i in range(3)))
     with pytest.raises(TypeError, match="dict"):
@@ -483,6 +501,7 @@ def test_run_a_file(view, tmp_path):
 
 
 def test_execute_is_a_cell(view, one):
+    """DV-01"""
     view.execute("%%capture captured\nprint('hidden')")
     assert one["captured.stdout"] == "hidden\n"
     assert one.execute("!echo shell").stdout.split() == ["shell"]
@@ -494,6 +513,7 @@ def test_execute_is_a_cell(view, one):
 
 
 def test_map(view, notebook):
+    """DV-20, MAP-01"""
     assert view.map(lambda x: x**2, range(10)) == [x**2 for x in range(10)]
     assert view.map_sync(lambda x, y, z: (x, y, z), [1, 2, 3], "abcd", range(9)) == [
         (1, "a", 0),
@@ -511,15 +531,18 @@ def test_map(view, notebook):
 
 
 def test_map_spreads_contiguous_blocks(view, pids):
+    """MAP-01"""
     where = view.map(lambda _: __import__("os").getpid(), range(6))
     assert [pids[pid] for pid in where] == [0, 0, 1, 1, 2, 3]
 
 
 def test_map_on_a_single_engine(one):
+    """MAP-01"""
     assert one.map(lambda x: x + 1, range(5)) == [1, 2, 3, 4, 5]
 
 
 def test_errors_in_a_map_cost_their_own_result_only(view):
+    """ERR-16"""
     result = view.map_async(lambda x: 60 // x, [1, 0, 3, 4, 0, 6, 0, 10])
     with pytest.raises(px.CompositeError) as caught:
         result.get()
@@ -545,6 +568,7 @@ def test_an_item_that_cannot_be_read_there(view):
 
 
 def test_what_map_refuses(view):
+    """MAP-01"""
     with pytest.raises(TypeError, match="must have some sequences to map onto!"):
         view.map(abs)
     with pytest.raises(TypeError, match="5"):
@@ -554,6 +578,7 @@ def test_what_map_refuses(view):
 
 
 def test_imap(view):
+    """VW-18"""
     results = view.imap(lambda x: 6 // x, [1, 2, 3, 0, 6])
     assert [next(results), next(results), next(results)] == [6, 3, 2]
     with pytest.raises(ZeroDivisionError):
@@ -562,6 +587,7 @@ def test_imap(view):
 
 
 def test_map_results_are_a_sequence(view):
+    """AR-22"""
     result = view.map_async(lambda x: x * 2, range(9))
     assert len(result) == 9
     assert result[3] == 6
@@ -575,6 +601,7 @@ def test_map_results_are_a_sequence(view):
 
 
 def test_an_argument_that_cannot_be_sent(view):
+    """ERR-19"""
     lock = threading.Lock()
     with pytest.raises(TypeError, match=r"argument 1 .*lock"):
         view.apply(lambda *args: None, 1, lock)
@@ -590,6 +617,7 @@ def test_an_argument_that_cannot_be_sent(view):
 
 
 def test_a_result_that_cannot_be_sent(view, one):
+    """ERR-19, SER-18"""
     with pytest.raises(TypeError, match=r"the result\['inner'\] .*lock"):
         one.apply(lambda: {"inner": __import__("threading").Lock()})
     one.execute("import threading; lock = threading.Lock()")
@@ -656,6 +684,7 @@ def test_printing_of_four_at_once(view):
 
 
 def test_two_clients_at_once(cluster4):
+    """ENG-02"""
     with px.Client(cluster4.cluster.cluster_file) as other:
         mine, theirs = cluster4[:], other[:]
         pairs = []

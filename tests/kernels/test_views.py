@@ -26,7 +26,7 @@ def one(cluster4):
 
 
 def test_a_remote_function(view, notebook):
-    """RF-01, RF-02"""
+    """RF-01, RF-02, VW-19"""
     getpid = view.remote(block=True)(os.getpid)
     assert getpid() == view.apply_sync(os.getpid)
     f = px.remote(view)(notebook("def f(x, y=1):\n    return a + x + y")["f"])
@@ -39,7 +39,7 @@ def test_a_remote_function(view, notebook):
 
 
 def test_a_parallel_function(view):
-    """RF-03: the seeds' example."""
+    """RF-03, VW-19: the seeds' example."""
     array = np.random.default_rng(1).random((64, 48))
 
     @view.parallel(block=True)
@@ -101,7 +101,7 @@ def _module_function():
 
 
 def test_references(view):
-    """SER-14"""
+    """SER-14, VW-09, MAP-11"""
     view.scatter("rank", range(4), flatten=True)
     rank = px.Reference("rank")
     assert view.apply(lambda x, y=None: (x, y), rank, y=[{"r": rank}]) == [(i, [{"r": i}]) for i in range(4)]

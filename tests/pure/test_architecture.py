@@ -309,6 +309,7 @@ def test_public_names_are_sorted():
 
 @pytest.mark.parametrize("name", pxkernel.__all__)
 def test_a_public_name_can_be_imported(name):
+    """RC-27"""
     found = getattr(importlib.import_module("pxkernel"), name)
     assert name in CONSTANTS or (found.__name__ == ALIASES.get(name, name) and found.__doc__)
 

@@ -194,6 +194,7 @@ def test_a_function_of_the_notebook_sees_the_names_of_the_engine():
 
 
 def test_everything_that_belongs_to_a_function_arrives(engine):
+    """SER-02"""
     notebook = Notebook('''
         def outer():
             def f(a, b: int = [1], *, c: "text" = 3) -> float:
@@ -231,6 +232,7 @@ def test_recursion_through_globals_and_closures(engine):
 
 
 def test_closures_keep_sharing_their_variable(engine):
+    """SER-04"""
     notebook = Notebook("""
         def make():
             n = 0
@@ -294,6 +296,7 @@ def test_a_wrapper_made_by_an_importable_decorator_keeps_the_globals_of_its_modu
 
 
 def test_functions_of_importable_modules_go_by_name_and_their_inner_ones_keep_the_module(engine):
+    """SER-03"""
     import operator
 
     assert engine.take(textwrap.dedent) is textwrap.dedent

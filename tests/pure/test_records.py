@@ -186,7 +186,7 @@ def test_a_carriage_return_writes_over_the_line(part, printed, text):
 
 
 def test_published_data(part):
-    """DAT-01: the newest value of each name; it is no output."""
+    """DAT-01, AR-19: the newest value of each name; it is no output."""
     for values in ({"a": 1, "b": 1}, {"a": 2}):
         part.add_output(DATA, [b"{}", *pack(values)])
     assert part.data == part.metadata().data == {"a": 2, "b": 1}
@@ -199,6 +199,7 @@ def test_published_data(part):
 
 
 def test_a_reply_with_a_value(part):
+    """DV-23"""
     result(part, "5")
     reply = ExecuteReply(part)
     assert repr(reply) == "Out[3:7]: 5"
@@ -206,11 +207,13 @@ def test_a_reply_with_a_value(part):
 
 
 def test_a_value_of_several_lines_begins_on_a_line_of_its_own(part):
+    """DV-23"""
     result(part, "[1,\n 2]")
     assert repr(ExecuteReply(part)) == "Out[3:7]: \n[1,\n 2]"
 
 
 def test_a_reply_without_a_value(part):
+    """DV-23"""
     part.finish({"status": "ok", "execution_count": 4}, [], 1.0)
     assert repr(ExecuteReply(part)) == "<ExecuteReply[3:4]>"
 
@@ -221,6 +224,7 @@ def test_a_reply_whose_value_has_no_text(part):
 
 
 def test_what_a_reply_knows(part):
+    """DV-23"""
     output(part, "stream", name="stdout", text="out")
     output(part, "stream", name="stderr", text="err")
     reply = ExecuteReply(part)
