@@ -78,18 +78,30 @@ class Metadata(dict[str, Any]):
 
 
 class ExecuteReply:
-    """The result of executing code on one engine (features DV-23); its repr is that of the value, if there is one."""
+    """The result of executing code on one engine (features DV-23); its repr is that of the value, if there is one.
+
+    Everything that is known of the call is an attribute and an item: ``reply.stdout``, ``reply["execute_result"]``.
+    ``data`` and ``metadata`` are those of the value, by mime type; a front end shows its richest form.
+    """
 
     def __init__(self, part: Part):
         result = part.execute_result or {}
-        self.msg_id = part.msg_id
-        self.engine_id = part.engine_id
+        self._call = part.metadata()
         self.source = part.code
         self.execution_count: int | None = result.get("execution_count", part.record.get("execution_count"))
         self.data: dict[str, Any] = result.get("data", {})
         self.metadata: dict[str, Any] = result.get("metadata", {})
-        self.stdout = part.text("stdout")
-        self.stderr = part.text("stderr")
+
+    def __getitem__(self, key: str) -> Any:
+        return self._call[key]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in METADATA_KEYS or name in OLD_NAMES:
+            return self._call[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *METADATA_KEYS})
 
     def __repr__(self) -> str:
         text = self.data.get("text/plain")
@@ -97,6 +109,9 @@ class ExecuteReply:
         if text is None:
             return f"<ExecuteReply[{label}]>"
         return f"Out[{label}]: " + ("\n" if "\n" in text else "") + text
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {**self.data, "text/plain": repr(self)}, self.metadata
 
 
 class Part:

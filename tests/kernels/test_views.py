@@ -270,7 +270,71 @@ def test_a_remote_functions_flags_do_not_leak_while_it_runs(view):
     assert result.msg_ids[-1] == view.history[-1]
 
 
+def test_what_silent_code_leaves_behind(view):
+    """DV-01: no number, no history, no value; what it prints is there. DV-02: with ``silent=False`` all of it."""
+    view.block = False
+    count = "get_ipython().execution_count"
+    before = view.pull(count).get()
+    silent = view.execute("print('said'); 5")
+    assert [reply.data for reply in silent.get()] == [{}] * 4
+    assert (silent.stdout, view.pull(count).get()) == (["said\n"] * 4, before)
+    shown = view.execute("5", silent=False)
+    assert [reply.data for reply in shown.get() if shown.wait_for_output()] == [{"text/plain": "5"}] * 4
+    assert view.pull(count).get() == [number + 1 for number in before]
+    assert view.pull("In[-1]").get() == ["5"] * 4
+
+
+def test_scatter_without_waiting(view):
+    """DV-10"""
+    result = view.scatter("part", range(8), block=False)
+    assert repr(result).startswith("<AsyncResult: scatter:")
+    assert result.get() == [None] * 4
+
+
+def test_apply_leaves_nothing_in_the_namespace(view, notebook):
+    """ENG-03: neither while it runs nor after it; the function brings what it uses, and nothing else."""
+    names = notebook("def f(x, y):\n    return sorted(globals())")
+    before = view.pull("sorted(globals())")
+    during = view.apply(names["f"], [1], y=2)
+    assert during == view.pull("sorted(globals())") == before
+
+
+def test_aborting_what_a_view_has_called(view):
+    """VW-16: without arguments everything that this view has called and nothing else."""
+    other, mine = view.client[0], view.client[0]
+    other.apply_sync(time.sleep, 0.05)  # what comes after a slow call waits in the controller
+    running = other.apply_async(time.sleep, 30)
+    theirs, calls = other.apply_async(abs, -1), [mine.apply_async(abs, -n) for n in range(3)]
+    assert mine.abort(block=True) is None
+    for call in calls:
+        with pytest.raises(px.TaskAborted):
+            call.get(20)
+    assert not theirs.ready() and not running.ready()
+    view.client.interrupt(running)
+    assert theirs.get(20) == 1
+
+
 # ---- clients
+
+
+def test_views_that_are_made_later_block(cluster4):
+    """RC-21: the views that there are keep their own."""
+    with px.Client(cluster4.cluster.cluster_file) as other:
+        before = other[0]
+        other.block = True
+        assert other[0].apply(abs, -1) == 1
+        assert (other[:].block, other.direct_view().block, other.load_balanced_view().block) == (True, True, True)
+        assert before.block is False
+        assert before.apply(abs, -1).get(20) == 1
+
+
+def test_the_cluster_of_a_client(cluster4):
+    """RC-25"""
+    assert isinstance(cluster4.cluster, px.Cluster)
+    with cluster4.cluster.connect_client_sync() as other:
+        assert other.cluster is cluster4.cluster
+    with px.Client(cluster4.cluster.cluster_file) as other:
+        assert other.cluster is None
 
 
 def test_connecting_by_what_the_file_says(cluster4):

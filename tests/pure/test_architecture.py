@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import concurrent.futures
 import importlib
 import sys
 import tomllib
@@ -312,6 +313,13 @@ def test_a_public_name_can_be_imported(name):
     """RC-27"""
     found = getattr(importlib.import_module("pxkernel"), name)
     assert name in CONSTANTS or (found.__name__ == ALIASES.get(name, name) and found.__doc__)
+
+
+def test_the_constants_are_those_of_python():
+    """RC-27"""
+    for name in ("ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"):
+        assert getattr(pxkernel, name) is getattr(concurrent.futures, name)
+    assert ".".join(map(str, pxkernel.version_info)) == pxkernel.__version__
 
 
 def test_the_optional_names_exist():

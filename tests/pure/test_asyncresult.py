@@ -263,6 +263,12 @@ def test_the_metadata_are_attributes(result, one):
         one["nonsense"]
 
 
+def test_completion_shows_the_metadata(result):
+    """AR-39"""
+    assert {"stdout", "engine_id", "completed", "get", "wait_interactive"} <= set(dir(result))
+    assert isinstance(vars(result), dict)
+
+
 def test_times(result):
     """AR-25 to AR-27"""
     for ask in ("serial_time", "wall_time"):

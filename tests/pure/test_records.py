@@ -224,9 +224,31 @@ def test_a_reply_whose_value_has_no_text(part):
 
 
 def test_what_a_reply_knows(part):
-    """DV-23"""
+    """DV-23: what is known of the call, as attributes and as items."""
     output(part, "stream", name="stdout", text="out")
     output(part, "stream", name="stderr", text="err")
+    result(part, "5")
     reply = ExecuteReply(part)
     assert (reply.msg_id, reply.engine_id, reply.source) == ("s:1", 3, "print(1)")
-    assert (reply.stdout, reply.stderr) == ("out", "err")
+    assert (reply.stdout, reply.stderr, reply["stdout"]) == ("out", "err", "out")
+    assert reply["execute_result"] == reply.pyout == {"data": {"text/plain": "5"}, "metadata": {"a": 1}, "execution_count": 7}
+    assert {"submitted", "engine_uuid", "data"} <= set(dir(reply))
+    with pytest.raises(AttributeError, match="'ExecuteReply' object has no attribute 'nonsense'"):
+        _ = reply.nonsense
+    with pytest.raises(KeyError, match="nonsense"):
+        reply["nonsense"]
+
+
+def test_a_reply_shows_the_richest_form_of_its_value(part):
+    """DV-23"""
+    output(part, "execute_result", data={"text/plain": "x", "text/html": "<b>x</b>"}, metadata={"a": 1}, execution_count=2)
+    bundle = {"text/plain": "Out[3:2]: x", "text/html": "<b>x</b>"}
+    assert ExecuteReply(part)._repr_mimebundle_() == (bundle, {"a": 1})
+
+
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda reply: pickle.loads(pickle.dumps(reply))])
+def test_a_reply_can_be_copied(part, clone):
+    """DV-23"""
+    result(part, "5")
+    assert repr(clone(ExecuteReply(part))) == "Out[3:7]: 5"
+    assert clone(ExecuteReply(part)).status is None
