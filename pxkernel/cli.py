@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,21 +122,40 @@ def _begin(cluster: Cluster, output: str) -> None:
 
 
 def _keep(cluster: Cluster, output: str) -> None:
-    """Start a cluster, wait until it ends by itself, and end it when we are told to, which may be at any moment."""
-    try:
-        # SIGTERM ends this process as Ctrl-C does: through the finally.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        _begin(cluster, output)
-        for number in PASSED_ON:
-            signal.signal(number, lambda signum, _: cluster.signal_engines_sync(signum))
-        if output == "text":
-            print("Ctrl-C stops them", flush=True)
-        cluster.wait_sync()
-    except KeyboardInterrupt:
-        if output == "text":
-            print("stopping", flush=True)
-    finally:
-        cluster.stop_cluster_sync()
+    """Start a cluster, wait until it ends by itself, and end it when we are told to, which may be at any moment.
+
+    The signals that tell us raise nothing, so that none of them cuts a start or an end into halves.
+    """
+    told, tell = os.pipe()
+    failures: list[Exception] = []
+
+    def live() -> None:
+        try:
+            _begin(cluster, output)
+            if output == "text":
+                print("Ctrl-C stops them", flush=True)
+            cluster.wait_sync()
+        except Exception as error:
+            failures.append(error)
+        os.write(tell, b"\0")
+
+    def pass_on(signum: int, _: Any) -> None:
+        # It may come before there are engines, or after them.
+        with contextlib.suppress(ClusterError, EngineError):
+            cluster.signal_engines_sync(signum)
+
+    signalled: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, _: signalled.append(os.write(tell, b"\0")))
+    for number in PASSED_ON:
+        signal.signal(number, pass_on)
+    threading.Thread(target=live, daemon=True).start()
+    os.read(told, 1)
+    if signalled and output == "text":
+        print("stopping", flush=True)
+    cluster.stop_cluster_sync()
+    if failures and not signalled:
+        raise failures[0]
 
 
 def _engines(options: argparse.Namespace) -> int:
