@@ -36,6 +36,7 @@ def cluster():
 
 
 def test_each_step_by_itself():
+    """CLU-05, CLU-11, CLU-14"""
     cluster = px.Cluster(n=2)
     assert not cluster.running and "not running" in repr(cluster) and cluster.cluster_file is None
     with pytest.raises(px.ClusterError, match="has not been started: call start_cluster_sync"):
@@ -57,6 +58,7 @@ def test_each_step_by_itself():
 
 
 def test_start_and_connect_sync_can_start_the_same_cluster_again():
+    """CLU-10"""
     cluster = px.Cluster(n=2)
     for n in (None, 1):
         with cluster.start_and_connect_sync(n) as rc:
@@ -65,6 +67,7 @@ def test_start_and_connect_sync_can_start_the_same_cluster_again():
 
 
 def test_with_stops_the_cluster_also_after_an_error():
+    """CLU-20"""
     cluster = px.Cluster(n=1)
     with pytest.raises(ZeroDivisionError):
         with cluster as rc:
@@ -106,6 +109,8 @@ async def ticks_during(work):
 
 
 def test_awaitable_forms_leave_the_loop_free():
+    """CLU-10, CLU-14"""
+
     async def main():
         cluster = px.Cluster(n=2)
         started, rc = await ticks_during(cluster.start_and_connect())
@@ -121,6 +126,8 @@ def test_awaitable_forms_leave_the_loop_free():
 
 
 def test_the_other_awaitable_forms():
+    """CLU-21"""
+
     async def main():
         cluster = px.Cluster(n=1)
         assert await cluster.start_cluster() is cluster
@@ -137,13 +144,15 @@ def test_the_other_awaitable_forms():
 
 
 def test_no_engines_is_a_cluster_too():
-    """RC-31"""
+    """RC-31: balanced calls, too, are refused at once."""
     with px.Cluster(n=0) as rc:
         assert rc.ids == [] and len(rc) == 0
         rc.wait_for_engines(0)
         rc.wait_for_engines()
         with pytest.raises(px.NoEnginesRegistered, match="wait_for_engines"):
             rc[:]
+        with pytest.raises(px.NoEnginesRegistered):
+            rc.load_balanced_view().apply_async(abs, -1)
         with pytest.raises(IndexError, match="No such engine: 0"):
             rc[0]
 
@@ -183,6 +192,7 @@ def test_nobody_else_gets_in(cluster4, processes):
 
 
 def test_another_process_finds_the_cluster(cluster4, run_python):
+    """CLU-22"""
     cluster4[:].push({"a": 5}, block=True)
     file, cluster_id = cluster4.cluster.cluster_file, cluster4.cluster.cluster_id
     for arguments in ("", repr(str(file)), f"cluster_id={cluster_id!r}"):
@@ -297,6 +307,7 @@ def test_an_engine_that_cannot_load_the_extension(kernelspec, tmp_path, soon):
 
 
 def test_engines_that_are_not_ready_in_time(kernelspec, soon):
+    """CLU-30"""
     silent = [sys.executable, "-c", "import signal; signal.pause()", "{connection_file}"]
     name = kernelspec("pauses", silent, language="silence")
     with pytest.raises(px.TimeoutError, match="^1 engines not ready in 0.5 seconds. Currently ready: 0"):

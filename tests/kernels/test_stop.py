@@ -168,6 +168,7 @@ rc[1].apply_async(lambda: __import__("time").sleep(1e4))
 @pytest.mark.parametrize("more", ["", BUSY, CHILDREN], ids=["idle", "busy", "children"])
 @pytest.mark.parametrize("kill", [False, True], ids=["ends", "killed"])
 def test_the_owner_ends(owner, gone, kill, more):
+    """CLU-25"""
     owner(more).end(kill)
     gone()
 
@@ -181,7 +182,7 @@ def test_owner_and_controller_are_killed_at_once(owner, gone, more):
 
 
 def test_the_controller_is_killed(cluster, gone, wait_for):
-    """Calls fail at once; the engines live as long as their owner, who can still stop the cluster."""
+    """CLU-35: Calls fail at once; the engines live as long as their owner, who can still stop the cluster."""
     with cluster.start_and_connect_sync() as rc:
         pending = [rc[:].apply_async(time.sleep, 100) for _ in range(3)]
         engines = [psutil.Process(rc.engine_info(engine)["pid"]) for engine in rc.ids]
@@ -246,6 +247,7 @@ def test_children_of_a_dead_engine(cluster, gone, wait_for, tmp_path):
 
 
 def test_a_detached_cluster_outlives_its_process(owner, gone):
+    """CLU-22, CLU-25"""
     started = owner(shutdown_atexit=False)
     started.end()
     cluster = px.Cluster.from_file(started.file)

@@ -299,6 +299,21 @@ def test_apply_leaves_nothing_in_the_namespace(view, notebook):
     assert during == view.pull("sorted(globals())") == before
 
 
+def test_from_engine_to_engine(view):
+    """ENG-08: an engine may be a client of its own cluster; what it pushes and pulls goes through the controller."""
+
+    def exchange():
+        import pxkernel as px
+
+        with px.Client() as rc:
+            rc[1].push({"there": "from 0"}, block=True)
+            return rc[1]["here"]
+
+    view["here"] = "from 1"
+    assert view.client[0].apply_async(exchange).get(20) == "from 1"
+    assert view.pull("there", targets=1) == "from 0"
+
+
 def test_aborting_what_a_view_has_called(view):
     """VW-16: without arguments everything that this view has called and nothing else."""
     other, mine = view.client[0], view.client[0]
