@@ -75,6 +75,7 @@ def test_catching_the_whole(view):
 
 
 def test_an_exception_class_of_the_notebook(view, one, notebook, monkeypatch):
+    """ERR-18"""
     names = notebook("""
         class Trouble(Exception):
             def __init__(self, code, *, why):
@@ -145,6 +146,7 @@ def test_an_unfinished_cell(one):
 )
 @pytest.mark.parametrize("how", ["execute", "apply", "map", "cell", "await"])
 def test_the_engine_survives(one, notebook, how, code):
+    """ERR-17"""
     pid = one.client.engine_info(2)["pid"]
     names = notebook("async def later(code):\n    exec(code)")
     error = failure(

@@ -392,7 +392,7 @@ def test_no_store():
 
 
 def test_a_small_store(wait_for):
-    """Decision 11: the oldest delivered results are forgotten, and a client still gets all of its own."""
+    """HUB-12; decision 11: the oldest delivered results are forgotten, and a client still gets all of its own."""
     with px.Cluster(n=1, store_limit=100_000) as rc:
         results = [rc[0].apply_async(bytes, 10_000) for _ in range(40)]
         assert all(len(ar.get(SOON)) == 10_000 for ar in results)

@@ -71,6 +71,7 @@ def test_px_says_where_it_runs(nb):
 
 
 def test_output_and_results_are_labelled(nb):
+    """MG-18"""
     shown = nb.run("%px print('hello'); 6 * 7")
     assert shown.stdout.startswith(ALL)
     assert shown.labelled == each("Out[{}:n]: 42") + each("[stdout:{}] hello")
@@ -130,7 +131,7 @@ def test_magics_and_commands_run_on_the_engines(nb):
 
 
 def test_the_cell_magic_says_nothing_of_its_own(nb):
-    """MG-03, MG-04"""
+    """MG-03, MG-04, MG-12"""
     assert nb.run("%%px\nb = 1\nc = 2").texts == []
     assert nb.value("dv.pull(['b', 'c'], targets=0)") == "[1, 2]"
     assert nb.run("%%px --verbose\nb = 1").texts == [ALL]
@@ -149,7 +150,7 @@ def test_targets_of_a_cell(nb, option, targets):
 
 
 def test_without_waiting_and_with_a_name(nb, tmp_path):
-    """MG-05"""
+    """MG-05, MG-08"""
     gate = tmp_path / "gate"
     shown = nb.run(
         f"%%px --noblock --out later --targets 0,1\nimport os, time\nwhile not os.path.exists({str(gate)!r}):\n"
@@ -176,6 +177,7 @@ def test_waiting_in_spite_of_the_view(nb):
 
 
 def test_here_as_well(nb):
+    """MG-07"""
     shown = nb.run("%%px --local --targets 0\nwhere = 'x'; print('said')")
     assert sorted(shown.stdout.splitlines()) == ["[stdout:0] said", "said"]
     assert nb.value("where") == "'x'"
@@ -409,6 +411,7 @@ def test_a_result_that_is_an_error(nb):
 
 
 def test_defaults(nb):
+    """MG-12, MG-14"""
     assert nb.run("%pxconfig --targets 1: --noblock --no-verbose").texts == []
     assert nb.value("dv.targets, dv.block") == "([1, 2, 3], False)"
     shown = nb.run("%px 1")
@@ -435,6 +438,7 @@ def test_defaults(nb):
     ],
 )
 def test_usage_errors(nb, cell, text):
+    """MG-14"""
     shown = nb.run(cell)
     assert shown.stderr.startswith("UsageError: ")
     assert text in shown.stderr

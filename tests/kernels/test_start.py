@@ -285,6 +285,7 @@ def test_a_provisioner_that_does_not_exist(soon):
 
 @pytest.mark.parametrize("engines", [None, "local"])
 def test_a_kernel_that_ends_at_once(kernelspec, soon, engines):
+    """CLU-31"""
     code = "import sys; print('the disk is full', file=sys.stderr); sys.exit(4)"
     name = kernelspec("ends", [sys.executable, "-c", code, "{connection_file}"])
     with pytest.raises(px.EngineError, match="(?s)1 engines cannot become ready.*engine 0 died.*exit code 4") as caught:

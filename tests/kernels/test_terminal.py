@@ -75,6 +75,7 @@ def rows(text):
 
 
 def test_output_and_results(terminal):
+    """MG-18"""
     shown = rows(terminal.enter("%px print('hello'); 6 * 7"))
     assert shown[0] == "Parallel execution on engines: [0, 1]"
     assert sorted(line for line in shown if "stdout" in line) == ["[stdout:0] hello", "[stdout:1] hello"]

@@ -76,6 +76,7 @@ def test_iterating_over_a_client(cluster4):
 
 
 def test_all_means_the_engines_there_are(cluster4):
+    """RC-04, RC-09"""
     view = cluster4.direct_view()
     assert repr(view) == "<DirectView all>"
     assert len(view) == 4

@@ -355,12 +355,14 @@ def test_user_class_with_constructors(user_module):
 
 
 def test_missing_class_leaves_its_base():
+    """ERR-18"""
     error = remote_error("Gone", "v", LINES, info(), [("user_errors", "Gone"), ("builtins", "ValueError")])
     assert isinstance(error, ValueError)
     assert str(error) == "[0:execute] Gone: v"
 
 
 def test_missing_class_without_base_is_plain():
+    """ERR-18"""
     error = remote_error("Gone", "v", LINES, info(), [("user_errors", "Gone"), ("builtins", "object")])
     assert type(error) is RemoteError
 
