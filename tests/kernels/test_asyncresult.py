@@ -283,7 +283,7 @@ def test_callbacks(view, one):
 
 
 def test_a_call_from_a_callback(one):
-    """RC-28: The I/O thread runs callbacks; a new submission from there is no deadlock."""
+    """RC-28: the I/O thread runs callbacks; a new submission from there is no deadlock."""
     second = concurrent.futures.Future()
     one.apply_async(lambda: 1).add_done_callback(lambda _: second.set_result(one.apply_async(lambda: 2)))
     assert second.result(10).get(10) == 2

@@ -61,7 +61,7 @@ def test_list(started):
 
 
 def test_engines_are_added_and_nothing_becomes_an_orphan(started):
-    """CLI-04: the peer loses controller and engines here."""
+    """CLI-04: the peer loses controller and engines here; CLI-09: this is how an engine is started."""
     assert answer("engines", "-n", "2", "--profile", "mine", "--set", "more") == {"engine_set": "more", "engines": [1, 2]}
     (row,) = answer("list")
     assert row == {**started, "engines": [0, 1, 2], "engine_sets": {"0": [0], "more": [1, 2]}}
@@ -93,7 +93,7 @@ def test_what_cannot_be_started():
 
 
 def test_stop_by_name_and_all(started):
-    """CLI-03."""
+    """CLI-03; CLI-08: a controller without engines is ``start -n 0``."""
     for name in ("a", "b"):
         answer("start", "-n", "0", "--daemonize", "--cluster-id", name)
     stopped = pxcluster("stop", "a")

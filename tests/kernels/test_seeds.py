@@ -73,6 +73,7 @@ def test_the_transcripts_are_read_as_they_are_meant():
 
 
 def test_starting_and_creating_a_direct_view(replay):
+    """CLU-27: nothing is logged into the cells."""
     replay("""
 In [1]: import pxkernel as ipp
    ....: cluster = ipp.Cluster(n=4)

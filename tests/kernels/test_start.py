@@ -36,13 +36,14 @@ def cluster():
 
 
 def test_each_step_by_itself():
-    """CLU-05, CLU-11, CLU-14"""
+    """CLU-05, CLU-11, CLU-14; CLU-24: the controller writes the cluster file and removes it."""
     cluster = px.Cluster(n=2)
     assert not cluster.running and "not running" in repr(cluster) and cluster.cluster_file is None
     with pytest.raises(px.ClusterError, match="has not been started: call start_cluster_sync"):
         cluster.connect_client_sync()
     assert cluster.start_cluster_sync() is cluster
     assert cluster.running and cluster.cluster_file.is_file()
+    file = cluster.cluster_file
     with cluster.connect_client_sync() as rc:
         assert rc.cluster is cluster
         rc.wait_for_engines(2)
@@ -53,7 +54,7 @@ def test_each_step_by_itself():
             second[0].push({"a": 5}, block=True)
         assert rc[0].pull("a", block=True) == 5
         cluster.stop_cluster_sync()
-    assert not cluster.running
+    assert not cluster.running and not file.exists()
     cluster.stop_cluster_sync()
 
 
