@@ -127,7 +127,10 @@ def _keep(cluster: Cluster, output: str) -> None:
     The signals that tell us raise nothing, so that none of them cuts a start or an end into halves.
     """
     told, tell = os.pipe()
+    os.set_blocking(tell, False)
     failures: list[Exception] = []
+    signalled: list[int] = []
+    ended = threading.Event()
 
     def live() -> None:
         try:
@@ -137,6 +140,7 @@ def _keep(cluster: Cluster, output: str) -> None:
             cluster.wait_sync()
         except Exception as error:
             failures.append(error)
+        ended.set()
         os.write(tell, b"\0")
 
     def pass_on(signum: int, _: Any) -> None:
@@ -144,13 +148,15 @@ def _keep(cluster: Cluster, output: str) -> None:
         with contextlib.suppress(ClusterError, EngineError):
             cluster.signal_engines_sync(signum)
 
-    signalled: list[int] = []
+    # A signal may be taken by another thread, and the main thread, which alone calls the handlers, sleeps on.
+    signal.set_wakeup_fd(tell)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda signum, _: signalled.append(os.write(tell, b"\0")))
+        signal.signal(number, lambda signum, _: signalled.append(signum))
     for number in PASSED_ON:
         signal.signal(number, pass_on)
     threading.Thread(target=live, daemon=True).start()
-    os.read(told, 1)
+    while not (signalled or ended.is_set()):
+        os.read(told, 1)
     if signalled and output == "text":
         print("stopping", flush=True)
     cluster.stop_cluster_sync()

@@ -72,6 +72,7 @@ class Server:
         self._core = Core(policy(settings.scheme, random.Random()))
         self._channels = Channels(self._context)
         self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
         recipe = Recipe(
             settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
             settings.on_start, settings.transport, settings.engine_args,
@@ -137,6 +138,8 @@ class Server:
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        # A signal may be taken by another thread, and the main thread, which alone calls the handlers, polls on.
+        signal.set_wakeup_fd(self._wake_write)
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, lambda *_: self._later(self.stop))
         if self._settings.owner_pid is not None:
@@ -181,7 +184,9 @@ class Server:
         return max(0.0, min(times)) * 1000 + 1 if times else None
 
     def _wake(self) -> None:
-        os.write(self._wake_write, b"\0")
+        # Full: it wakes anyway.
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"\0")
 
     def _later(self, function: Callable[..., None], *args: Any) -> None:
         """Have the main loop call ``function``; for other threads and signal handlers."""
