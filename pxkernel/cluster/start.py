@@ -25,6 +25,8 @@ START_TIMEOUT = 30.0
 def start_controller(settings: Settings, limits: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a controller in the directories that ``clusterfile.prepare`` has made; returns when it listens.
 
+    Whatever ends it before, Ctrl-C at any moment among it, nothing runs and the directories are removed.
+
     Parameters
     ----------
     settings
@@ -35,18 +37,21 @@ def start_controller(settings: Settings, limits: dict[str, str]) -> subprocess.P
     Raises
     ------
     ClusterError
-        It did not start; the text has the end of what it printed. The directories are removed.
+        It did not start; the text has the end of what it printed.
     """
-    ready, ready_write = os.pipe()
-    with os.fdopen(ready, "rb") as answer:
-        try:
-            process = _launch(settings, limits, ready_write)
-        except OSError as error:
-            _discard(settings)
-            raise ClusterError(f"the controller cannot be started: {error}") from None
-        finally:
-            os.close(ready_write)
-        _await_word(process, answer, settings)
+    try:
+        ready, ready_write = os.pipe()
+        with os.fdopen(ready, "rb") as answer:
+            try:
+                process = _launch(settings, limits, ready_write)
+            except OSError as error:
+                raise ClusterError(f"the controller cannot be started: {error}") from None
+            finally:
+                os.close(ready_write)
+            _await_word(process, answer, settings)
+    except BaseException:
+        clusterfile.remove_directories(settings.directory, settings.sockets)
+        raise
     return process
 
 
@@ -68,35 +73,35 @@ def _launch(settings: Settings, limits: dict[str, str], ready: int) -> subproces
             start_new_session=True,
         )
     assert process.stdin is not None
-    # If it has ended already, its answer tells.
-    with contextlib.suppress(BrokenPipeError), process.stdin:
-        process.stdin.write(replace(settings, ready=ready).to_json().encode())
+    try:
+        # If it has ended already, its answer tells.
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(replace(settings, ready=ready).to_json().encode())
+    except BaseException:
+        _end(process)
+        raise
     return process
 
 
 def _await_word(process: subprocess.Popen[bytes], answer: IO[bytes], settings: Settings) -> None:
     try:
         text = answer.readline() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
-    except BaseException:  # Ctrl-C
-        process.kill()
-        process.wait()
-        _discard(settings)
+    except BaseException:
+        _end(process)
         raise
     said = {}
     with contextlib.suppress(ValueError):
         said = json.loads(text)
     if "ready" in said:
         return
-    process.kill()
-    code = process.wait()
+    code = _end(process)
     lines = log_of(settings.directory).read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
-    _discard(settings)
     raise ClusterError(said.get("error") or f"the controller did not start (exit code {code}):\n" + "\n".join(lines))
 
 
-def _discard(settings: Settings) -> None:
-    """Remove what ``prepare`` made for a cluster that has not come to life."""
-    clusterfile.remove_directories(settings.directory, settings.sockets)
+def _end(process: subprocess.Popen[bytes]) -> int:
+    process.kill()
+    return process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -166,8 +166,11 @@ def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE) -> tuple[Path, Path
     try:
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = Path(tempfile.mkdtemp(prefix=".", dir=directory.parent))
-        write_private(new / _STARTER, str(os.getpid()))
-        _take_place(new, directory, cluster_id)
+        try:
+            write_private(new / _STARTER, str(os.getpid()))
+            _take_place(new, directory, cluster_id)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise ClusterError(f"the directory of the cluster cannot be made: {error}") from None
     if len(os.fsencode(directory)) <= _LONGEST_SOCKET_DIRECTORY:
@@ -180,17 +183,14 @@ def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE) -> tuple[Path, Path
 
 def _take_place(new: Path, directory: Path, cluster_id: str) -> None:
     """Rename ``new``, which has its starter's name in it already, so that of two starts at once only one succeeds."""
-    try:
-        while True:
-            try:
-                new.rename(directory)
-                return
-            except OSError:
-                if not directory.exists():
-                    raise
-            _remove_if_dead(directory, cluster_id)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    while True:
+        try:
+            new.rename(directory)
+            return
+        except OSError:
+            if not directory.exists():
+                raise
+        _remove_if_dead(directory, cluster_id)
 
 
 def _remove_if_dead(directory: Path, cluster_id: str) -> None:
