@@ -13,16 +13,15 @@ any more, or for which there is no engine, ends. Rule 2. An engine is as busy as
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
 from .dependencies import Graph, Outcome, Watches
 from .policies import Policy
 from .pool import Lane, Pool
-from .tables import BURST, WINDOW_TASKS, Balance, Client, Engine, State, Task
+from .tables import BURST, WINDOW_TASKS, Balance, Engine, State, Tables, Task
 
 
 class Ending(NamedTuple):
@@ -43,24 +42,20 @@ class Balancer:
 
     Parameters
     ----------
-    clients, engines, tasks
-        The tables of the core.
+    tables
+        Those of the core.
     policy
         Chooses among several engines that have room.
     """
 
-    def __init__(
-        self, clients: Mapping[str, Client], engines: Mapping[int, Engine], tasks: Mapping[str, Task], policy: Policy[Engine]
-    ):
-        self._engines = engines
-        self._tasks = tasks
+    def __init__(self, tables: Tables, policy: Policy[Engine]):
+        self._engines = tables.engines
+        self._tasks = tables.tasks
         self._policy = policy
         self._graph = Graph()
-        self._pool = Pool(clients, engines)
+        self._pool = Pool(tables.clients, tables.engines)
         #: Engines that may have room, by serial number, the one that has waited longest first.
         self._hungry: OrderedDict[int, Engine] = OrderedDict()
-        #: (when, task); a task may be gone, or have an engine.
-        self._deadlines: list[tuple[float, str]] = []
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -77,7 +72,6 @@ class Balancer:
         """Accept a task; why it ends at once, if it does. It waits for others, or is to be added."""
         terms = balance.terms
         balance.number = next(self._numbers)
-        self._expect(task.id, balance)
         if terms.after is None and terms.follow is None:
             return None
         for other in self._graph.unended(terms.after, terms.follow):
@@ -126,12 +120,6 @@ class Balancer:
         balance.retries -= 1
         return balance.retries >= 0
 
-    def put_back(self, task: Task, balance: Balance) -> Ending | None:
-        """A task that was sent has no engine any more; why it ends, if it does."""
-        task.state, task.engine, task.settled = State.QUEUED, None, False
-        self._expect(task.id, balance)
-        return self.add(task, balance, front=True)
-
     def remove(self, task: Task, balance: Balance) -> None:
         """A task that has no engine is taken back."""
         if task.id in self._graph:
@@ -139,34 +127,12 @@ class Balancer:
         else:
             self._pool.remove(task, balance)
 
-    # -- time ---------------------------------------------------------------------------------------------------------
-
-    def _expect(self, task: str, balance: Balance) -> None:
-        if balance.deadline is not None:
-            heapq.heappush(self._deadlines, (balance.deadline, task))
-
-    def deadline(self) -> float | None:
-        """When the next task has waited too long."""
-        while self._deadlines and self._is_over(self._deadlines[0][1]):
-            heapq.heappop(self._deadlines)
-        return self._deadlines[0][0] if self._deadlines else None
-
-    def _is_over(self, task_id: str) -> bool:
-        task = self._tasks.get(task_id)
-        return task is None or task.state is not State.QUEUED
-
-    def expired(self, now: float) -> Iterator[tuple[Task, Ending]]:
-        """The tasks that have waited too long; they are removed."""
-        while (deadline := self.deadline()) is not None and deadline <= now:
-            task = self._tasks[heapq.heappop(self._deadlines)[1]]
-            assert task.balance is not None
-            seconds = f"within {task.balance.terms.timeout:g} seconds"
-            if task.id in self._graph:
-                ending = Ending("dependency_timeout", f"its dependencies were not met {seconds}")
-            else:
-                ending = Ending("timeout", f"no engine had time for it {seconds}")
-            self.remove(task, task.balance)
-            yield task, ending
+    def expired(self, task: Task, balance: Balance) -> Ending:
+        """Why a task ends that has waited too long."""
+        seconds = f"within {balance.terms.timeout:g} seconds"
+        if self.waits(task):
+            return Ending("dependency_timeout", f"its dependencies were not met {seconds}")
+        return Ending("timeout", f"no engine had time for it {seconds}")
 
     # -- engines ------------------------------------------------------------------------------------------------------
 

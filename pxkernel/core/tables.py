@@ -8,6 +8,8 @@ from enum import Enum
 from itertools import count
 
 from ..protocol.credit import Credit
+from .agenda import Appointment
+from .commands import Command
 from .events import Terms
 
 #: An engine gets more than one task at a time only while its recent tasks took less than this, in seconds.
@@ -55,10 +57,11 @@ class Task:
     left: bool = False
     #: All of its output has come, before its result.
     settled: bool = False
-    #: A cell is done when both have come.
+    #: A cell is done when its reply and its idle status have come.
     replied: bool = False
-    #: When the idle status of a cell came, None before.
-    idle_since: float | None = None
+    idle: bool = False
+    #: What is to become of it when nothing happens in time: it waits too long, or its reply never comes.
+    appointment: Appointment | None = None
     #: It has succeeded.
     ok: bool = False
     balance: Balance | None = None
@@ -127,6 +130,8 @@ class Engine:
     sent_bytes: int = 0
     #: Finished tasks whose output is still coming, in order: (task, whom to tell; None if the task runs again).
     unsettled: deque[tuple[str, str | None]] = field(default_factory=deque)
+    #: Finished cells whose output may still be coming, and when that is over: task → (client, appointment).
+    trailing: dict[str, tuple[str, Appointment]] = field(default_factory=dict)
     #: Moving average of the seconds that a task takes, None before the first.
     pace: float | None = None
     #: How many signals are on their way; nothing is sent before they are out, because they hit whatever runs.
@@ -157,6 +162,16 @@ class Engine:
         """How many tasks it has, running and waiting, direct and balanced."""
         return len(self.sent) + len(self.queue)
 
+    def put_in(self, task: Task) -> None:
+        """It is sent a task."""
+        self.sent[task.id] = None
+        self.sent_bytes += task.size
+
+    def take_out(self, task: Task) -> None:
+        """It is done with a task that it was sent."""
+        del self.sent[task.id]
+        self.sent_bytes -= task.size
+
     def has_room(self, window: int, before: int) -> bool:
         """Whether one more may be sent, with ``window`` the most at a time.
 
@@ -182,3 +197,15 @@ class Engine:
     def unpark(self, client: str) -> None:
         """Queue again, ahead of everything that came later, what was put aside for ``client``."""
         self.queue.extendleft(reversed(self.parked.pop(client, ())))
+
+
+class Tables:
+    """What the core knows, and what it has decided of the event that it handles."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Client] = {}
+        self.engines: dict[int, Engine] = {}
+        self.tasks: dict[str, Task] = {}
+        #: The time of the event, and the commands that it has caused so far.
+        self.now = 0.0
+        self.commands: list[Command] = []

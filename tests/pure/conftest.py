@@ -17,18 +17,29 @@ def check(core):
     _check_places(core)
     for engine in core.engines.values():
         _check_engine(core, engine)
+    owned = {client: set() for client in core.clients}
+    for task in core.tasks.values():
+        owned.setdefault(task.client, set()).add(task.id)
     for client in core.clients.values():
-        assert set(client.tasks) == {task.id for task in core.tasks.values() if task.client == client.id}
+        assert set(client.tasks) == owned[client.id]
         assert not (client.outbox and client.credit.free), "results wait for credit that is there"
-    calls = {id(task.call): task.call for task in core.tasks.values() if task.client in core.clients}
-    for call in calls.values():
-        assert call.waiting >= sum(not task.left for task in core.tasks.values() if task.call is call)
-    for task in core._unreplied:
-        record = core.tasks[task]
-        assert record.state is State.SENT and record.idle_since is not None and not record.replied
+    waiting = Counter(id(task.call) for task in core.tasks.values() if not task.left)
+    for task in core.tasks.values():
+        assert task.client not in core.clients or task.call.waiting >= waiting[id(task.call)]
     _check_balanced(core)
-    timed = any(task.state is State.QUEUED and task.balance and task.balance.deadline for task in core.tasks.values())
-    assert (core.deadline() is None) == (not core._unreplied and not core._trailing and not timed)
+    assert (core.deadline() is None) == (not any(map(_is_timed, core.tasks.values())) and not _trailing(core))
+
+
+def _is_timed(task):
+    """Whether something becomes of a task when nothing happens in time."""
+    if task.state is State.SENT:
+        return task.idle and not task.replied
+    return task.state is State.QUEUED and bool(task.balance and task.balance.deadline)
+
+
+def _trailing(core):
+    """The cells whose output may still be coming."""
+    return [task for engine in core.engines.values() for task in engine.trailing]
 
 
 def _check_places(core):
@@ -49,7 +60,7 @@ def _check_places(core):
 
 def _check_balanced(core):
     """No task waits for what cannot come, and no engine idles that could run one."""
-    assert not core._ended
+    assert not core._results.ended
     for lane in core.balancer._pool.lanes():
         assert lane.tasks and lane.client is core.clients[lane.client.id]
         admitted = [engine for engine in core.engines.values() if lane.admits(engine)]

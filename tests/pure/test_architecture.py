@@ -56,7 +56,6 @@ LATE = {
 #: Modules that may be longer than 420 lines: (lines, why).
 LONG_MODULES = {
     "pxkernel.errors": (590, "every exception, in one tree"),
-    "pxkernel.core.core": (530, "the rules: one short method for each event"),
     "pxkernel.controller.server": (500, "the loop: one short method for each message, event and command"),
     "pxkernel.cluster.cluster": (460, "the public class that users know from ipyparallel, with its docstrings"),
     "pxkernel.client.client": (590, "the public class that users know from ipyparallel, with its docstrings"),

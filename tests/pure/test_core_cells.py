@@ -3,7 +3,7 @@
 import pytest
 
 from pxkernel.core import Fail, RunCell, Settle
-from pxkernel.core.core import REPLY_GRACE
+from pxkernel.core.reports import REPLY_GRACE
 
 
 def test_a_cell_needs_its_reply_and_its_idle_status(core):

@@ -1,0 +1,198 @@
+"""What each engine gets, and when: of its own queue, and of the balanced tasks that have no engine yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import commands as c
+from . import events as e
+from .agenda import Agenda
+from .balance import Balancer, Ending
+from .results import Results
+from .tables import Balance, Call, Client, Engine, State, Tables, Task
+
+
+class Dispatch:
+    """Sends tasks to engines.
+
+    Parameters
+    ----------
+    tables
+        Those of the core.
+    agenda
+        Knows when a balanced task has waited too long.
+    results
+        Ends those that cannot run.
+    balancer
+        Has the balanced tasks that wait.
+    """
+
+    def __init__(self, tables: Tables, agenda: Agenda, results: Results, balancer: Balancer):
+        self._tables = tables
+        self._agenda = agenda
+        self._results = results
+        self._balancer = balancer
+
+    # -- work that comes ----------------------------------------------------------------------------------------------
+
+    def submitted(self, event: e.Submitted) -> None:
+        client = self._tables.clients[event.client]
+        call = Call(event.size, len(event.targets))
+        for task_id, engine_id in event.targets:
+            engine = None if engine_id is None else self._tables.engines.get(engine_id)
+            # Source code runs on any kernel.
+            is_cell = event.kind == "execute" and engine is not None and not engine.has_tasks
+            task = Task(task_id, client.id, engine_id, "cell" if is_cell else event.kind, event.size, call)
+            self._tables.tasks[task_id] = task
+            client.tasks[task_id] = None
+            if event.terms is None:
+                self._enqueue(task, engine)
+            else:
+                self._submit_balanced(task, event.terms)
+
+    def _enqueue(self, task: Task, engine: Engine | None) -> None:
+        if engine is None:
+            self._results.fail(task, "died", f"engine {task.engine} is not part of the cluster (any more)")
+        elif task.kind != "cell" and not engine.has_tasks:
+            why = "is no Python kernel with pxkernel.engine: it only runs cells"
+            self._results.fail(task, "died", f"engine {engine.id} {why}")
+        else:
+            (engine.queue.appendleft if task.kind == "control" else engine.queue.append)(task.id)
+            self.pump(engine)
+
+    # -- work that is sent --------------------------------------------------------------------------------------------
+
+    def pump(self, engine: Engine) -> None:
+        """Send what the engine may have now."""
+        batch: list[str] = []
+        before = len(engine.sent)
+        while not engine.paused and (task := self._next(engine, before)) is not None:
+            self._send(engine, task)
+            if task.kind == "cell":
+                self._tables.commands.append(c.RunCell(engine.id, task.id))
+            else:
+                batch.append(task.id)
+        if batch:
+            self._tables.commands.append(c.RunTasks(engine.id, batch))
+        self._balancer.rest(engine, fed=len(engine.sent) > before)
+
+    def pump_all(self) -> None:
+        """Send what any engine may have now."""
+        balanced = len(self._balancer)
+        for engine in self._tables.engines.values():
+            if engine.queue or balanced:
+                self.pump(engine)
+
+    def _next(self, engine: Engine, before: int) -> Task | None:
+        """Take the next task for an engine, which had ``before`` tasks when its turn began, out of a queue."""
+        own = self._head(engine)
+        if engine.sent and (self._runs_cell(engine) or (own is not None and own.kind == "cell")):
+            return None
+        has_room = engine.has_room(engine.window, before)
+        if own is None or not has_room or (engine.balanced_turn and own.kind != "control"):
+            task = self._balancer.take(engine, before)
+            if task is not None:
+                engine.balanced_turn = False
+                return task
+        if own is None or not has_room:
+            return None
+        engine.balanced_turn = True
+        engine.queue.popleft()
+        return own
+
+    def _head(self, engine: Engine) -> Task | None:
+        """The first task of the queue of an engine; those of clients that do not read are put aside."""
+        while engine.queue:
+            task = self._tables.tasks[engine.queue[0]]
+            if self._tables.clients[task.client].credit.free:
+                return task
+            engine.park(task.client)
+        return None
+
+    def _runs_cell(self, engine: Engine) -> bool:
+        return self._tables.tasks[next(iter(engine.sent))].kind == "cell"
+
+    def _send(self, engine: Engine, task: Task) -> None:
+        if task.appointment is not None:
+            task.appointment.call_off()
+        task.state = State.SENT
+        task.sent_at = self._tables.now
+        task.engine = engine.id
+        engine.put_in(task)
+        self._results.leave(task)
+
+    # -- work that is taken back --------------------------------------------------------------------------------------
+
+    def unqueue(self, tasks: Sequence[Task]) -> None:
+        """Take those of the tasks that wait out of where they do; they keep their state."""
+        by_engine: dict[int, set[str]] = {}
+        for task in tasks:
+            if task.state is not State.QUEUED:
+                continue
+            if task.balance is not None:
+                self._balancer.remove(task, task.balance)
+            elif task.engine is not None:
+                by_engine.setdefault(task.engine, set()).add(task.id)
+        for engine_id, ids in by_engine.items():
+            self._tables.engines[engine_id].remove(ids)
+
+    # -- clients that read again --------------------------------------------------------------------------------------
+
+    def resume(self, client: Client) -> None:
+        """Go on with the tasks of a client that had not read for a while."""
+        for engine in self._tables.engines.values():
+            engine.unpark(client.id)
+        self.pump_all()
+
+    # -- balanced work ------------------------------------------------------------------------------------------------
+
+    def _submit_balanced(self, task: Task, terms: e.Terms) -> None:
+        deadline = self._tables.now + terms.timeout if terms.timeout > 0 else None
+        task.balance = Balance(terms, terms.retries, deadline)
+        self._expect(task, task.balance)
+        ending = self._balancer.submit(task, task.balance)
+        if ending is not None or not self._balancer.waits(task):
+            self._offer(task, ending)
+
+    def _expect(self, task: Task, balance: Balance) -> None:
+        if balance.deadline is not None:
+            task.appointment = self._agenda.at(balance.deadline, self._expired, task, balance)
+
+    def _expired(self, task: Task, balance: Balance) -> None:
+        """A balanced task has waited too long."""
+        ending = self._balancer.expired(task, balance)
+        self._balancer.remove(task, balance)
+        self._results.fail(task, *ending)
+
+    def _offer(self, task: Task, ending: Ending | None) -> None:
+        """A balanced task may run now, unless it ends: an engine takes it, or it waits for one."""
+        assert task.balance is not None
+        ending = ending or self._balancer.add(task, task.balance)
+        self._place(task, task.balance, ending)
+
+    def again(self, task: Task, engine: Engine, outcome: str) -> bool:
+        """A task has ended on an engine: whether it is to be put back, because it wants another one or another try."""
+        return task.client in self._tables.clients and self._balancer.again(task, engine, outcome)
+
+    def put_back(self, task: Task) -> None:
+        """A balanced task that an engine was sent is to go to any engine."""
+        assert task.balance is not None
+        task.state, task.engine, task.settled = State.QUEUED, None, False
+        self._expect(task, task.balance)
+        self._place(task, task.balance, self._balancer.add(task, task.balance, front=True))
+
+    def _place(self, task: Task, balance: Balance, ending: Ending | None) -> None:
+        if ending is not None:
+            self._results.fail(task, *ending)
+        elif (engine := self._balancer.choose(task, balance)) is not None:
+            self.pump(engine)
+
+    def tell_dependents(self, task: Task) -> None:
+        """Go on with the tasks that have waited for the end of this one."""
+        for dependent, ending in self._balancer.ended(task):
+            self._offer(dependent, ending)
+
+    def fail_stranded(self) -> None:
+        """End the balanced tasks for which there is no engine any more."""
+        for task, ending in self._balancer.stranded():
+            self._results.fail(task, *ending)
