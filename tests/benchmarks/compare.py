@@ -1,101 +1,145 @@
-"""pxkernel beside ipyparallel, Dask and Ray: ``python tests/benchmarks/compare.py [--rounds 5]`` (extra ``bench``).
+"""pxkernel beside ipyparallel, Dask and Ray: ``python tests/benchmarks/compare.py`` (extra ``bench``).
 
-The systems alternate, each in a process of its own for every round; a figure is the median over the rounds. Prints a
-table in Markdown, with the ratio to the best of the others, and draws it with ``--picture FILE``.
+The systems take turns, each in a process of its own for every round and each at every place in the order; a figure is
+the median over the rounds. Prints a table in Markdown, with the ratio to the best of the three, and draws it with
+``--picture FILE``. ``--many`` measures 16 and 64 workers instead of 4. ``--save FILE`` keeps the figures and ``--from
+FILE`` makes table and picture from them. concurrent.futures.ProcessPoolExecutor is shown as the price of bare
+processes; it is no peer, and not in the ratio.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from measure import ROWS, Row, measure
-from systems import NAMES
+from measure import MANY, MANY_ROWS, ROWS, Figures, Row, measure, measure_many
+from report import conditions, describe, markdown, number, pyplot, save, saved
+from systems import TITLES
 
 OURS = "pxkernel"
-Figures = dict[str, list[dict[str, float]]]
+PEERS = ("ipyparallel", "dask", "ray")
+#: No system takes so many seconds for its turn unless it hangs.
+TURN = 600
+#: The figures of every round, by system.
+Rounds = dict[str, list[Figures]]
 
 
-def in_a_process(system: str, n: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--system", system, "--workers", str(n)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=600, check=True)
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+def in_a_process(system: str, n: int, many: bool) -> Figures:
+    """Measure one system; without any figure if a peer cannot."""
+    command = [sys.executable, __file__, "--system", system, "--workers", str(n), *(["--many"] if many else [])]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=TURN)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode == 0:
+        return json.loads(output.splitlines()[-1])  # type: ignore[no-any-return]
+    if system == OURS:
+        raise SystemExit(f"{OURS} has failed with {n} workers")
+    print(f"{system} has failed with {n} workers", file=sys.stderr, flush=True)
+    return {}
 
 
-def median(figures: Figures, system: str, row: Row) -> float | None:
-    found = [round_[row.key] for round_ in figures[system] if row.key in round_]
+def run(systems: list[str], rounds: int, workers: list[int], many: bool) -> Rounds:
+    figures: Rounds = {name: [] for name in systems}
+    for turn in range(rounds):
+        # What one system leaves running for a moment must not always meet the same other one.
+        first = turn % len(systems)
+        for system in systems[first:] + systems[:first]:
+            print(f"round {turn + 1} of {rounds}: {system}", file=sys.stderr, flush=True)
+            found: Figures = {}
+            for n in workers:
+                found |= in_a_process(system, n, many)
+            figures[system].append(found)
+    return figures
+
+
+def median(rounds: Rounds, system: str, row: Row) -> float | None:
+    found = [figures[row.key] for figures in rounds.get(system, ()) if row.key in figures]
     return statistics.median(found) if found else None
 
 
-def ratio(figures: Figures, row: Row) -> tuple[float, str] | None:
-    """How many times as good as the best of the others, and which that is; None if there is nothing to compare."""
-    ours = median(figures, OURS, row)
-    others = {name: median(figures, name, row) for name in figures if name != OURS}
-    known = {name: value for name, value in others.items() if value is not None}
-    if ours is None or not known:
+def factor(rounds: Rounds, row: Row, other: str) -> float | None:
+    """How many times as good as ``other``; None if one of both has no figure."""
+    ours, theirs = median(rounds, OURS, row), median(rounds, other, row)
+    if ours is None or theirs is None:
         return None
-    best = (max if row.more_is_better else min)(known, key=known.__getitem__)
-    return (ours / known[best] if row.more_is_better else known[best] / ours), best
+    return ours / theirs if row.more_is_better else theirs / ours
 
 
-def number(value: float | None) -> str:
-    if value is None:
+def verdict(rounds: Rounds, row: Row) -> str:
+    """How many times as good as the best of the peers, and which that is."""
+    factors = {peer: value for peer in PEERS if (value := factor(rounds, row, peer)) is not None}
+    if not factors:
         return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    best = min(factors, key=factors.__getitem__)
+    return f"{factors[best]:.1f} ({TITLES[best]})" + ("" if factors[best] >= row.floor else ": not reached")
 
 
-def table(figures: Figures, n: int) -> str:
-    lines = [f"| | {' | '.join(figures)} | ratio to the best |", "|---" * (len(figures) + 2) + "|"]
-    for row in ROWS:
-        cells = [number(median(figures, system, row)) for system in figures]
-        compared = ratio(figures, row)
-        verdict = "-"
-        if compared is not None:
-            verdict = f"{compared[0]:.1f} ({compared[1]})" + ("" if compared[0] >= row.floor else ": not reached")
-        lines.append(f"| {row.text.format(n=n)}, {row.unit} | {' | '.join(cells)} | {verdict} |")
-    return "\n".join(lines)
+def table(rounds: Rounds, rows: list[Row], n: int) -> str:
+    head = ["", *(TITLES[system] for system in rounds), "ratio to the best"]
+    lines = []
+    for row in rows:
+        cells = [number(median(rounds, system, row)) for system in rounds]
+        lines.append([f"{row.text.format(n=n)}, {row.unit}", *cells, verdict(rounds, row)])
+    return markdown(head, lines)
 
 
-def draw(figures: Figures, n: int, path: Path) -> None:
-    """The ratios as bars."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    rows = [(row, compared) for row in reversed(ROWS) if (compared := ratio(figures, row)) is not None]
-    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(rows) + 1), layout="constrained")
-    bars = axes.barh([row.text.format(n=n).replace("`", "") for row, _ in rows], [value for _, (value, _) in rows])
-    axes.bar_label(bars, [f" {value:.1f} × {best}" for _, (value, best) in rows])
+def draw(rounds: Rounds, rows: list[Row], n: int, path: Path) -> None:
+    """A line for each row with a mark for each other system: how many times as good as that one."""
+    texts = [row.text.format(n=n).replace("`", "") for row in rows]
+    figure, axes = pyplot().subplots(figsize=(8, 0.4 * len(rows) + 1.5), layout="constrained")
+    for system, marker in zip((name for name in rounds if name != OURS), "osD|", strict=False):
+        factors = [factor(rounds, row, system) for row in rows]
+        points = [(value, text) for value, text in zip(factors, texts, strict=True) if value is not None]
+        axes.plot([x for x, _ in points], [y for _, y in points], marker, label=TITLES[system], markersize=7)
     axes.axvline(1, color="black", linewidth=1)
-    axes.set(xscale="log", xlabel="times as good as the best of the others")
-    axes.margins(x=0.3)
+    axes.set(xscale="log", yticks=range(len(texts)), yticklabels=texts, ylim=(len(texts) - 0.5, -0.5))
+    axes.set_xlabel(f"{OURS} is so many times as good (left of the line: worse)")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
     figure.savefig(path, dpi=110)
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """A run, as it is saved."""
+    workers = list(MANY) if options.many else [options.workers]
+    systems = [system for system in options.systems if not (options.many and system == "pool")]
+    rounds = run(systems, options.rounds, workers, options.many)
+    return {"many": options.many, "workers": options.workers, "rounds": rounds}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--systems", nargs="+", choices=NAMES, default=list(NAMES))
-    parser.add_argument("--picture", type=Path, help="where to draw the ratios")
-    parser.add_argument("--system", choices=NAMES, help="measure this one here and print JSON")
+    parser.add_argument("--systems", nargs="+", choices=TITLES, default=list(TITLES))
+    parser.add_argument("--many", action="store_true", help=f"the table of {' and '.join(map(str, MANY))} workers")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="where to keep the figures, as JSON")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="kept", help="figures that were kept, instead of a run")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the ratios")
+    parser.add_argument("--system", choices=TITLES, help="measure this one here and print JSON")
     options = parser.parse_args()
     if options.system:
-        print(json.dumps(measure(options.system, options.workers)))
+        print(json.dumps((measure_many if options.many else measure)(options.system, options.workers)))
         return
-    figures: Figures = {name: [] for name in options.systems}
-    for turn in range(options.rounds):
-        for system in figures:
-            print(f"round {turn + 1} of {options.rounds}: {system}", file=sys.stderr, flush=True)
-            figures[system].append(in_a_process(system, options.workers))
-    print(table(figures, options.workers))
+    data = saved(options.kept) if options.kept else {"conditions": conditions(), **measured(options)}
+    if options.save:
+        save(data, options.save)
+    rows = MANY_ROWS if data["many"] else ROWS
+    print(f"{table(data['rounds'], rows, data['workers'])}\n\n{describe(data['conditions'])}")
     if options.picture:
-        draw(figures, options.workers, options.picture)
+        draw(data["rounds"], rows, data["workers"], options.picture)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,7 @@ def draw(curves: dict[str, Curve], path: Path) -> None:
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, (title, curve, name) in zip(axes.flat, panels, strict=False):
-        x = list(curve[0])[0]
+        x = next(iter(curve[0]))
         axis.loglog([point[x] for point in curve], [point[name] for point in curve], marker="o")
         axis.set(title=title, xlabel=x, ylabel=name)
         axis.grid(alpha=0.3, which="both")

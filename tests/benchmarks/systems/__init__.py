@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 # The workers import the functions below by name.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+_places = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(_places)
 
-#: In the order of the table's columns.
-NAMES = ("ipyparallel", "dask", "ray", "pxkernel")
+#: In the order of the table's columns, with their titles.
+TITLES = {
+    "ipyparallel": "ipyparallel", "dask": "Dask", "ray": "Ray", "pool": "ProcessPoolExecutor", "pxkernel": "pxkernel",
+}  # fmt: skip
 
 
 def load(name: str) -> Any:
@@ -25,6 +28,11 @@ def load(name: str) -> Any:
 
 def noop(*args: object) -> None:
     """The task."""
+
+
+def answer() -> int:
+    """What tells a call that was made from one that was not."""
+    return 42
 
 
 def increment(x: int) -> int:

@@ -1,5 +1,7 @@
 """ipyparallel."""
 
+from typing import Any, ClassVar
+
 import ipyparallel
 
 from .ipython import IPythonSystem
@@ -7,4 +9,4 @@ from .ipython import IPythonSystem
 
 class System(IPythonSystem):
     package = ipyparallel
-    options = {"log_level": 50}
+    options: ClassVar[dict[str, Any]] = {"log_level": 50}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 
 class IPythonSystem:
     """A system with IPython's interface; a subclass gives the package."""
 
     package: Any
-    options: dict[str, Any] = {}
+    options: ClassVar[dict[str, Any]] = {}
 
     def start(self, n: int) -> None:
         self.cluster = self.package.Cluster(n=n, **self.options)
@@ -35,6 +35,9 @@ class IPythonSystem:
     def execute_all(self, code: str) -> None:
         self.everyone.execute(code, block=True)
 
+    def everywhere(self, name: str) -> list[Any]:
+        return self.everyone.pull(name, block=True)  # type: ignore[no-any-return]
+
     def many(self, f: Callable[..., Any], items: Sequence[Any]) -> list[Any]:
         return [result.get() for result in [self.one.apply_async(f, item) for item in items]]
 
@@ -49,7 +52,7 @@ class IPythonSystem:
 
     def check_push(self) -> list[float]:
         self.everyone.execute("total = float(array.sum())", block=True)
-        return self.everyone.pull("total", block=True)  # type: ignore[no-any-return]
+        return self.everywhere("total")
 
     def pull(self) -> Any:
         return self.one.pull("array", block=True)
