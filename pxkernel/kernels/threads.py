@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
+
+from ..protocol.processes import cores
 
 #: A library reads its own variable once, when it is loaded, so they must be in the environment of the fork server that
 #: preloads it.
@@ -24,8 +25,7 @@ def thread_limits(environment: Mapping[str, str], engines: int) -> dict[str, str
     """
     if _COMMON in environment:
         return {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, cores // max(1, engines)))
+    threads = str(max(1, cores() // max(1, engines)))
     return {name: threads for name in VARIABLES if name not in environment}
 
 

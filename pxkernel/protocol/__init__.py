@@ -12,6 +12,7 @@
 - ``messages`` are the frozen dataclasses that the three parties exchange.
 - ``wire`` signs a message into frames and verifies what arrives.
 - ``segments`` are memory that processes of one host share; ``sharing`` puts the large buffers of payloads there.
+- ``copying`` divides large copies among threads.
 - ``credit`` bounds what may be on the way to one peer.
 - ``partition`` splits sequences over engines and joins them again.
 - ``clusterfile`` is how a process finds a running cluster.

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
+from .copying import copy_each, shares
+
 _MISSING = object()
 
 
@@ -101,11 +103,32 @@ def _deal(parts: Sequence[Any]) -> Any:
 
 
 def _join_arrays(numpy: Any, parts: list[Any], dist: str) -> Any:
-    filled = [part for part in parts if len(part)] or parts[:1]
-    joined = numpy.concatenate(filled)
+    joined = _concatenate(numpy, [part for part in parts if len(part)] or parts[:1])
     if dist == "b":
         return joined
     dealt = numpy.empty_like(joined)
     for index, part in enumerate(parts):
         dealt[index :: len(parts)] = part
     return dealt
+
+
+def _concatenate(numpy: Any, parts: list[Any]) -> Any:
+    """As numpy's own; large plain arrays by several threads."""
+    first = parts[0]
+    threads = shares(sum(part.nbytes for part in parts))
+    plain = all(
+        type(part) is numpy.ndarray
+        and part.flags.c_contiguous
+        and part.dtype.isbuiltin == 1
+        and (part.dtype, part.shape[1:]) == (first.dtype, first.shape[1:])
+        for part in parts
+    )
+    if threads < 2 or not plain or first.dtype.hasobject:
+        return numpy.concatenate(parts)
+    joined = numpy.empty((sum(map(len, parts)), *first.shape[1:]), first.dtype)
+    pieces, end = [], 0
+    for part in parts:
+        start, end = end, end + len(part)
+        pieces += zip(*(numpy.array_split(array, threads) for array in (joined[start:end], part)), strict=True)
+    copy_each(lambda piece, _: numpy.copyto(*piece), pieces, threads)
+    return joined

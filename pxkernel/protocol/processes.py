@@ -1,4 +1,4 @@
-"""Waiting for the end of a process that is not a child: a fact of the operating system, never a timeout."""
+"""What the operating system says of processes: whether one exists, when it ends, how many processors this one has."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ def exists(pid: int) -> bool:
     return True
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def wait_for_end(pid: int) -> None:
-    """Block until the process ``pid`` has ended."""
+    """Block until the process ``pid``, which need not be a child, has ended: a fact, never a timeout."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -16,9 +16,12 @@ import sys
 import weakref
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ProtocolError
+
+if TYPE_CHECKING:
+    from threading import Event
 
 #: What ``/proc/<pid>/fd`` shows.
 NAME = "pxkernel"
@@ -27,6 +30,9 @@ PIECE = 64 * 1024 * 1024
 #: Segments hold at most this fraction of the descriptors that a process may have: the others are the user's.
 SHARE_OF_DESCRIPTORS = 4
 _FAILED = ctypes.c_void_p(-1).value
+#: Python's mmap does not name these two: no access, and in the place of what is mapped there.
+_PROT_NONE = 0
+_MAP_FIXED = 0x10
 
 
 class Address(NamedTuple):
@@ -66,18 +72,18 @@ class Segment:
         self.address = address
 
     @classmethod
-    def create(cls, places: Sequence[tuple[int, Any]]) -> Segment:
+    def create(cls, places: Sequence[tuple[int, Any]], stopped: Event | None = None) -> Segment:
         """A new segment with these buffers: (offset in bytes, buffer).
 
         Raises
         ------
         OSError
-            The memory or the descriptors are short.
+            The memory or the descriptors are short, or ``stopped`` was set meanwhile.
         """
         descriptor = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             for offset, buffer in places:
-                _write(descriptor, memoryview(buffer), offset)
+                _write(descriptor, memoryview(buffer), offset, stopped)
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _seals())
             return cls._hold(descriptor)
         except BaseException:
@@ -120,20 +126,17 @@ class Segment:
         held.discard(self.address.descriptor)
         close(self.address.descriptor)
 
-    def view(self) -> memoryview:
-        """The bytes, writable and private: what is written here is seen by nobody else.
 
-        The memory lives as long as something refers to it, and needs no descriptor.
-        """
-        try:
-            return _map(self.address.descriptor, self.address.size)
-        except OSError:
-            # A process may have so many mappings and no more.
-            copy = memoryview(bytearray(self.address.size))
-            done = 0
-            while done < len(copy):
-                done += os.preadv(self.address.descriptor, [copy[done : done + PIECE]], done)
-            return copy
+def joined(segments: Sequence[Segment]) -> memoryview:
+    """The bytes of segments, one behind the other, writable and private: what is written here is seen by nobody else.
+
+    All but the last one are whole pages. The memory lives as long as something refers to it, and needs no descriptor.
+    """
+    try:
+        return _map(segments)
+    except OSError:
+        # A process may have so many mappings and no more.
+        return _read(segments)
 
 
 def available() -> bool:
@@ -145,8 +148,10 @@ def _seals() -> int:
     return fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
-def _write(descriptor: int, view: memoryview, offset: int) -> None:
+def _write(descriptor: int, view: memoryview, offset: int, stopped: Event | None) -> None:
     while view:
+        if stopped is not None and stopped.is_set():
+            raise InterruptedError("nobody waits for it any more")
         written = os.pwrite(descriptor, view[:PIECE], offset)
         view, offset = view[written:], offset + written
 
@@ -175,11 +180,32 @@ def _libc() -> ctypes.CDLL:
     return libc
 
 
-def _map(descriptor: int, size: int) -> memoryview:
+def _map(segments: Sequence[Segment]) -> memoryview:
     # Python's own mmap keeps a descriptor for each mapping: arrays that the user keeps would use up all there are.
-    address = _libc().mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, descriptor, 0)
+    size = sum(segment.address.size for segment in segments)
+    start = _mmap(None, size, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
+    memory = (ctypes.c_char * size).from_address(start)
+    weakref.finalize(memory, _libc().munmap, start, size).atexit = False
+    for segment in segments:
+        address = segment.address
+        _mmap(start, address.size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | _MAP_FIXED, address.descriptor)
+        start += address.size
+    return memoryview(memory).cast("B")
+
+
+def _mmap(start: int | None, size: int, protection: int, flags: int, descriptor: int) -> int:
+    address: int = _libc().mmap(start, size, protection, flags, descriptor, 0)
     if address == _FAILED:
         raise OSError(ctypes.get_errno(), "cannot map shared memory")
-    memory = (ctypes.c_char * size).from_address(address)
-    weakref.finalize(memory, _libc().munmap, address, size).atexit = False
-    return memoryview(memory).cast("B")
+    return address
+
+
+def _read(segments: Sequence[Segment]) -> memoryview:
+    copy = memoryview(bytearray(sum(segment.address.size for segment in segments)))
+    end = 0
+    for segment in segments:
+        start, end = end, end + segment.address.size
+        done = start
+        while done < end:
+            done += os.preadv(segment.address.descriptor, [copy[done : min(end, done + PIECE)]], done - start)
+    return copy

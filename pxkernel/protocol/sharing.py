@@ -6,6 +6,9 @@ The first frame begins with a table: which segments to open and where in them ea
 the head of the payload itself, so that what is interpreted, and where to find the rest, is signed like everything else.
 No head and no source code begins with MARK.
 
+A large buffer is divided into several segments, because several threads fill them and a file has one writer at a time.
+It is longer than its segment, then, and goes on in the next one; who receives it maps them side by side.
+
 Whoever keeps a payload keeps its segments open: the client until its call is done, an engine until the controller has
 opened them, the controller for as long as it keeps a task or a result, and a result until its client has acknowledged it.
 Each describes them to the next one as its own. Who maps a segment keeps the memory, not the descriptor.
@@ -18,10 +21,12 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from mmap import PAGESIZE
 from typing import Any
 
 from ..errors import ProtocolError
-from .segments import Address, Segment, available, room
+from .copying import copy_each, shares
+from .segments import Address, Segment, available, joined, room
 from .wire import raw
 
 MARK = b"\xff"
@@ -83,20 +88,22 @@ def share(frames: Sequence[Any]) -> Shared | None:
         return None
     try:
         return _put(frames, lengths)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: no thread can be started
         return None
 
 
 def _put(frames: Sequence[Any], lengths: list[int]) -> Shared:
-    segments: list[Segment] = []
+    contents: list[list[tuple[int, Any]]] = []
     places: list[Place] = [(-1, 0, length) for length in lengths]
+    threads = shares(sum(lengths))
     for group in _groups(lengths):
         end, buffers = 0, []
         for index in group:
-            places[index] = len(segments), end, lengths[index]
-            buffers.append((end, raw(frames[1 + index])))
+            places[index] = len(contents), end, lengths[index]
+            buffers.append((end, memoryview(raw(frames[1 + index]))))
             end += -(-lengths[index] // ALIGNMENT) * ALIGNMENT
-        segments.append(Segment.create(buffers))
+        contents += [buffers] if len(group) > 1 else _divided(buffers[0][1], round(threads * end / sum(lengths)))
+    segments = copy_each(Segment.create, contents, threads)
     table = b"".join(_PLACE.pack(*place) for place in places)
     short = [bytes(raw(frame)) for frame, (segment, _, _) in zip(frames[1:], places, strict=True) if segment < 0]
     return Shared([_describe(segments, len(places), table, raw(frames[0])), *short], segments)
@@ -109,6 +116,12 @@ def _groups(lengths: list[int]) -> list[list[int]]:
     others = sorted({*range(len(lengths))}.difference(alone))
     groups = [[index] for index in alone]
     return [*groups, others] if sum(map(lengths.__getitem__, others)) >= THRESHOLD else groups
+
+
+def _divided(buffer: memoryview, parts: int) -> list[list[tuple[int, Any]]]:
+    """The contents of the segments of one buffer; all but the last one are whole pages."""
+    step = -(-len(buffer) // max(1, parts) // PAGESIZE) * PAGESIZE
+    return [[(0, buffer[start : start + step])] for start in range(0, len(buffer), step)]
 
 
 def _describe(segments: Sequence[Segment], count: int, *rest: Any) -> bytes:
@@ -139,9 +152,19 @@ def _check(places: list[Place], addresses: list[Address], payload: Sequence[Any]
     inside = [place for place in places if place[0] >= 0]
     if len(places) - len(inside) != len(payload) - 1:
         raise ProtocolError("a table of shared memory that does not match its frames")
-    for segment, offset, length in inside:
-        if segment >= len(addresses) or offset + length > addresses[segment].size:
-            raise ProtocolError("a table of shared memory that points outside of it")
+    for place in inside:
+        _span(place, addresses)
+
+
+def _span(place: Place, addresses: Sequence[Address]) -> range:
+    """The segments that a buffer is in."""
+    first, offset, length = place
+    left = offset + length
+    for segment in range(first, len(addresses)):
+        left -= addresses[segment].size
+        if left <= 0:
+            return range(first, segment + 1)
+    raise ProtocolError("a table of shared memory that points outside of it")
 
 
 def load(payload: Sequence[Any]) -> list[Any]:
@@ -157,16 +180,20 @@ def load(payload: Sequence[Any]) -> list[Any]:
     if not is_shared(payload):
         return list(map(raw, payload))
     addresses, places, head = _parse(payload)
-    segments = payload.segments if isinstance(payload, Shared) else map(Segment.open, addresses)
-    views = [segment.view() for segment in segments]
+    segments = payload.segments if isinstance(payload, Shared) else list(map(Segment.open, addresses))
+    views: dict[range, memoryview] = {}
     short = iter(payload[1:])
     frames: list[Any] = [head]
-    for segment, offset, length in places:
-        if segment < 0:
+    for place in places:
+        first, offset, length = place
+        if first < 0:
             frames.append(raw(next(short)))
-        else:
-            view = views[segment][offset : offset + length]
-            frames.append(bytearray(view) if length < COPIED else view)
+            continue
+        span = _span(place, addresses)
+        if span not in views:
+            views[span] = joined(segments[span.start : span.stop])
+        view = views[span][offset : offset + length]
+        frames.append(bytearray(view) if length < COPIED else view)
     return frames
 
 

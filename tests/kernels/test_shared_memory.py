@@ -22,6 +22,7 @@ from pxkernel.client import connection
 from pxkernel.controller.front import Front
 from pxkernel.protocol import messages as m
 from pxkernel.protocol import segments
+from pxkernel.protocol.copying import shares
 from pxkernel.protocol.sharing import ALONE, THRESHOLD, Shared, probe, share
 from pxkernel.protocol.wire import Codec
 
@@ -166,14 +167,14 @@ def test_it_is_gone_with_its_last_user(view, one, memory, wait_for):
     array = np.ones(LARGE // 8)
     view.push({"a": array})
     view.execute("a[0]")
-    assert len(memory() - before) == 1
+    assert len(memory() - before) == shares(LARGE)
     cluster4_engines = view.apply_sync(os.getpid)
     view.execute("b = a[-1:]; del a")
-    assert all(len(memory_of(pid)) == 1 for pid in cluster4_engines)
+    assert all(len(memory_of(pid)) == shares(LARGE) for pid in cluster4_engines)
     view.execute("del b")
     wait_for(lambda: memory() <= before)
     result = one.apply(echo, array)
-    assert len(memory() - before) == 1
+    assert len(memory() - before) == shares(LARGE)
     del result
     wait_for(lambda: memory() <= before)
 

@@ -77,6 +77,8 @@ NO_PROTOCOL = {
 #: Memory of what has travelled, by thread, and locks for it.
 THREADS_IN_PROTOCOL = {"pxkernel.protocol.pack", "pxkernel.protocol.arrive", "pxkernel.protocol.travel"}
 
+#: Large copies are divided among threads.
+COPIES_IN_PROTOCOL = {"pxkernel.protocol.copying"}
 #: How frames go through a socket that somebody else has made.
 SOCKETS_IN_PROTOCOL = {"pxkernel.protocol.sockets"}
 
@@ -217,6 +219,7 @@ def test_what_the_core_imports_is_pure():
 def test_the_protocol_does_no_io_of_its_own(module):
     forbidden = NO_PROTOCOL - ({"threading"} if module in THREADS_IN_PROTOCOL else set())
     forbidden -= {"zmq"} if module in SOCKETS_IN_PROTOCOL else set()
+    forbidden -= {"concurrent", "threading"} if module in COPIES_IN_PROTOCOL else set()
     assert not top_level(module) & forbidden
 
 

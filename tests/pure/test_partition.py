@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from pxkernel.protocol import copying, partition
 from pxkernel.protocol.partition import bounds, join, split
 
 
@@ -123,3 +124,57 @@ def test_lists_are_joined_where_there_is_no_numpy(monkeypatch):
 
 def test_nothing_joins_to_nothing():
     assert join([]) == []
+
+
+# ---- large arrays
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """What is copied by threads; arrays of so few bytes are."""
+    copied = []
+
+    def copy_each(copy, items, threads):
+        copied.extend(items)
+        return copying.copy_each(copy, items, threads)
+
+    monkeypatch.setattr(copying, "cores", lambda: 2)
+    monkeypatch.setattr(copying, "SHARE", 8)
+    monkeypatch.setattr(partition, "copy_each", copy_each)
+    return copied
+
+
+@pytest.mark.parametrize("dist", ["b", "r"])
+@pytest.mark.parametrize("shape", [(10,), (7, 3), (9, 2, 2)])
+@pytest.mark.parametrize("dtype", ["f8", "i2", "c16"])
+def test_large_arrays_are_joined_by_threads(two_threads, dist, shape, dtype):
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    joined = join(split(array, 3, dist), dist)
+    assert bool(two_threads) == all(part.flags.c_contiguous for part in split(array, 3, dist))
+    assert joined.dtype == array.dtype and np.array_equal(joined, array)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [np.zeros(10), np.zeros(10, "f4")],
+        [np.zeros(10, ">f8"), np.zeros(10, ">f8")],
+        [np.asfortranarray(np.zeros((3, 4))), np.asfortranarray(np.ones((3, 4)))],
+        [np.array([1, None] * 5), np.array([2, "a"] * 5)],
+        [np.ma.masked_array(np.arange(9.0), mask=[1, 0, 0] * 3)] * 2,
+        [np.zeros(9, [("a", "f8"), ("b", "i4")])] * 2,
+        [np.zeros(10, "M8[s]"), np.ones(10, "M8[s]")],
+    ],
+    ids=["dtypes", "byte order", "columns first", "objects", "masked", "records", "dates"],
+)
+def test_other_large_arrays_are_left_to_numpy(two_threads, parts):
+    joined, expected = join(parts), np.concatenate(parts)
+    assert not two_threads
+    assert type(joined) is type(expected) and joined.dtype == expected.dtype
+    assert joined.flags.f_contiguous == expected.flags.f_contiguous
+    assert np.array_equal(joined, expected)
+
+
+def test_large_arrays_that_do_not_fit_together(two_threads):
+    with pytest.raises(ValueError, match="dimension"):
+        join([np.zeros((5, 2)), np.zeros((5, 3))])

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import threading
 from hashlib import sha256
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from zmq import Frame
 
 from pxkernel.errors import ProtocolError
-from pxkernel.protocol import segments, sharing
+from pxkernel.protocol import copying, segments, sharing
 from pxkernel.protocol.messages import Finished, Submit
 from pxkernel.protocol.pack import pack, unpack
 from pxkernel.protocol.segments import Segment
@@ -133,6 +134,96 @@ def test_what_is_mapped_needs_no_descriptor_and_outlives_its_segment():
     del payload
     assert held() == before
     assert bytes(loaded[1]) == expected
+
+
+@pytest.fixture
+def four_threads(monkeypatch):
+    """Buffers of so few pages are divided among four threads."""
+    monkeypatch.setattr(copying, "cores", lambda: 4)
+    monkeypatch.setattr(copying, "SHARE", THRESHOLD // 4)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "segment_lengths"),
+    [
+        ((THRESHOLD,), [THRESHOLD // 4] * 4),
+        ((THRESHOLD + 1,), [THRESHOLD // 4 + mmap.PAGESIZE] * 3 + [THRESHOLD // 4 + 1 - 3 * mmap.PAGESIZE]),
+        ((ALONE, 10, ALONE), [ALONE // 2] * 4),
+        ((ALONE, ALONE * 7), [ALONE, *[ALONE * 7 // 4] * 4]),
+        ((5000, 10, THRESHOLD), [-(-5000 // 64) * 64 + 64 + THRESHOLD]),
+        ((ALONE,) * 6, [ALONE] * 6),
+    ],
+)
+def test_a_large_buffer_is_filled_by_several_threads(four_threads, lengths, segment_lengths):
+    """No segment has two writers; the parts of a buffer are mapped side by side."""
+    sent = frames(*lengths)
+    payload = share(sent)
+    assert sorted(segment.address.size for segment in payload.segments) == sorted(segment_lengths)
+    for received in (payload, as_received(payload), take(as_received(payload))):
+        loaded = load(received)
+        assert list(map(bytes, loaded)) == sent
+        assert size(received) == size(sent)
+        loaded[-1][:] = bytes(len(loaded[-1]))
+    assert list(map(bytes, load(payload))) == sent
+
+
+def test_mappings_side_by_side_are_unmapped(four_threads):
+    def mapped():
+        with open("/proc/self/maps") as maps:
+            return sum("memfd:pxkernel" in line for line in maps)
+
+    before = mapped()
+    loaded = load(share(frames(THRESHOLD)))
+    assert mapped() == before + 4
+    part = loaded[1][THRESHOLD // 2 :]
+    del loaded
+    assert mapped() == before + 4
+    del part
+    assert mapped() == before
+
+
+def test_one_of_several_threads_finds_no_memory(four_threads, monkeypatch):
+    written, pwrite = [], os.pwrite
+
+    def refuse_the_third(*args):
+        written.append(args)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "no space")
+        return pwrite(*args)
+
+    monkeypatch.setattr(segments.os, "pwrite", refuse_the_third)
+    assert share(frames(THRESHOLD)) is None
+    written.clear()
+    assert share(frames(THRESHOLD)) is None
+
+
+def test_no_thread_can_be_started(four_threads, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert share(frames(THRESHOLD)) is None
+
+
+def test_a_segment_that_nobody_waits_for_is_not_filled():
+    stopped = threading.Event()
+    stopped.set()
+    with pytest.raises(InterruptedError):
+        Segment.create([(0, bytes(10))], stopped)
+
+
+def test_no_room_for_mappings_side_by_side(four_threads, monkeypatch):
+    sent, calls, mapped = frames(THRESHOLD), [], segments._mmap
+
+    def refuse_the_third(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise OSError(errno.ENOMEM, "no mapping")
+        return mapped(*args)
+
+    monkeypatch.setattr(segments, "_mmap", refuse_the_third)
+    assert list(map(bytes, load(share(sent)))) == sent
+    assert len(calls) == 3
 
 
 def test_what_was_sent_may_change():
@@ -259,7 +350,7 @@ def test_a_table_that_lies():
         load([*payload, b"one frame too many"])
     end = len(head) - len(b"\x80head")
     place = end - 2 * sharing._PLACE.size
-    for lie in ((0, THRESHOLD + 4000, 100), (0, 2**63, 2**63), (1, 0, 10)):
+    for lie in ((0, THRESHOLD + 4000, 100), (0, 2**63, 2**63), (1, 0, 10), (0, 0, THRESHOLD + 100)):
         lying = head[:place] + sharing._PLACE.pack(*lie) + head[place + sharing._PLACE.size :]
         with pytest.raises(ProtocolError, match="outside"):
             load([lying, *payload[1:]])
