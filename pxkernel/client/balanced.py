@@ -20,7 +20,8 @@ from .records import Part
 from .viewbase import View, name_of
 
 if TYPE_CHECKING:
-    from .client import Client, Targets
+    from .client import Client
+    from .targets import Targets
 
 
 class LoadBalancedView(View):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from ..errors import EngineError, NoEnginesRegistered
+from ..errors import EngineError
 from ..protocol import messages as m
 from ..protocol.sharing import Shared, take_result
 from ..protocol.wire import raw
@@ -27,10 +27,11 @@ from .hub import HubQueries
 from .inspection import Inspection
 from .jobs import Jobs
 from .locate import locate
-from .membership import Membership
+from .membership import Membership, engine_count
 from .questions import Questions, Use, as_it_is, value_of
 from .records import Part
 from .shell import show_remote_errors
+from .targets import Targets, chosen, engine_id
 from .tracking import SendTracker
 from .views import Views
 from .watching import Watching
@@ -38,7 +39,6 @@ from .watching import Watching
 if TYPE_CHECKING:
     from ..cluster import Cluster
 
-Targets = int | str | slice | Iterable[int] | None
 #: One payload and the engines that it is for; None for a balanced call.
 Call = tuple[Sequence[Any], Sequence[int | None]]
 
@@ -159,30 +159,13 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             It means all engines and there are none.
         """
         ids = self.ids
-        if isinstance(targets, bool):
-            raise TypeError("targets are engine ids, not booleans")
-        if isinstance(targets, int):
-            return [self._existing(ids[targets] if -len(ids) <= targets < 0 else targets)], True
-        if targets is None or (isinstance(targets, str) and targets == "all"):
-            targets = slice(None)
-        if isinstance(targets, str):
-            raise TypeError(f"{targets!r} not valid str target, must be 'all'")
-        if isinstance(targets, slice):
-            if not ids:
-                self._check()
-                raise NoEnginesRegistered(
-                    "This operation requires engines. Try client.wait_for_engines(n) to wait for engines to register."
-                )
-            return ids[targets], False
-        try:
-            if isinstance(targets, set | frozenset | Mapping | bytes):
-                raise TypeError("their order would be that of the results")
-            wanted = list(targets)
-        except TypeError:
-            raise TypeError(f"targets must be an engine id, a slice, a list of ids or 'all', not {targets!r}") from None
-        return [self._existing(engine) for engine in wanted], False
+        if not ids:
+            self._check()
+        engines, single = chosen(targets, ids)
+        return [self._existing(engine) for engine in engines], single
 
     def _existing(self, engine: int) -> int:
+        engine = engine_id(engine)
         if engine in self._members.engines:
             return engine
         self._check()
@@ -217,11 +200,15 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
         Raises
         ------
+        TypeError, ValueError
+            ``n`` is no number of engines, ``timeout`` none of seconds.
         TimeoutError
             They are not ready in time; the text says how many are.
         EngineError
             Engines that were started have died, so that there cannot be ``n``; the text is what they printed.
         """
+        if n is not None:
+            engine_count(n)
         if not block:
             return self._members.wait_in_thread(n, timeout, self._check)
         self._members.wait(n, timeout, self._check, outputs.interactive() if interactive is None else interactive)
@@ -234,7 +221,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     def connection_file(self, engine: int) -> Path:
         """The connection file of an engine's kernel, for ``jupyter console --existing <file>``."""
-        return Path(self._members.engines[self._existing(engine)]["connection_file"])
+        return Path(self.engine_info(engine)["connection_file"])
 
     def watch_outputs(self, function: Callable[[int, str, dict[str, Any]], Any]) -> Callable[[], None]:
         """Follow what all engines print and display, whoever has called them (features JUP-09).
@@ -304,6 +291,8 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             What balanced calls ask for: the fields of ``core.Terms`` that are not the default.
         """
         self._check()
+        if label is not None and not isinstance(label, str):
+            raise TypeError(f"label must be a string, not {label!r}")
         if kind not in ("execute", "cell"):
             self._members.check_python(engine for _, engines in calls for engine in engines)
         calls = [(self._connection.prepared(payload, copy), engines) for payload, engines in calls]

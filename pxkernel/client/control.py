@@ -5,7 +5,6 @@ All of it overtakes what waits in the queues.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,10 @@ from ..engine import namespace as remote
 from ..protocol.messages import Abort, Interrupt, Message
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
+from .signals import number_of
 
 if TYPE_CHECKING:
-    from .client import Targets
+    from .targets import Targets
     from .records import Part
 
 #: How long engines may take to end or to be restarted, in seconds.
@@ -135,8 +135,10 @@ class Control:
         ------
         AttributeError, ValueError
             There is no signal with this name, with this number.
+        TypeError
+            It is neither.
         """
-        signum = _signal_number(sig)
+        signum = number_of(sig)
         engines, _ = self.resolve(targets)
         if not signum:
             return self._waited(self.ask_async("acknowledge", use=_nothing), block)
@@ -199,12 +201,4 @@ class Control:
 
 def _nothing(answered: Any) -> None:
     """The value of the futures of what has none."""
-
-
-def _signal_number(sig: int | str) -> int:
-    if isinstance(sig, str):
-        if not sig.startswith("SIG") or not isinstance(getattr(signal, sig, None), signal.Signals):
-            raise AttributeError(f"there is no signal {sig!r}")
-        return int(getattr(signal, sig))
-    return int(signal.Signals(sig)) if sig else 0
 

@@ -14,11 +14,12 @@ from weakref import WeakValueDictionary
 
 from ..protocol.wire import raw
 from .asyncresult import AsyncResult
+from .jobs import call_at
 from .questions import Answered, Use, as_it_is
 from .records import Part
 
 if TYPE_CHECKING:
-    from .client import Targets
+    from .targets import Targets
 
 #: A message id, an index into the history, an AsyncResult, or several of these.
 Jobs = int | str | AsyncResult | Sequence[int | str | AsyncResult]
@@ -103,9 +104,7 @@ class HubQueries:
         if isinstance(jobs, str):
             return [jobs], True
         if isinstance(jobs, int) and not isinstance(jobs, bool):
-            if not -len(self.history) <= jobs < len(self.history):
-                raise IndexError(f"there is no call with index {jobs}: this client has made {len(self.history)}")
-            return [self.history[jobs]], True
+            return [call_at(self.history, jobs)], True
         if isinstance(jobs, list | tuple | set):
             return [msg_id for job in jobs for msg_id in self._msg_ids(job)[0]], False
         raise TypeError(f"Expected msg_id, int, or AsyncResult, got {jobs!r}")

@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .client import Targets
+    from .targets import Targets
 
 _COLUMNS = ("engine", "state", "host", "pid", "cpu", "memory", "queue", "task")
 

@@ -3,14 +3,16 @@ RC-20)."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import Future
 from typing import Any
 from weakref import WeakValueDictionary
 
 from .asyncresult import AsyncResult
+from .deadlines import deadline
 from .progress import Progress
 from .records import Metadata, Part
 
@@ -70,7 +72,7 @@ class Jobs:
         KeyError, IndexError, TypeError
             A message id is unknown, an index is out of range, a job is none of the above.
         """
-        return _wait(self._jobs(jobs), _deadline(timeout))
+        return _wait(self._jobs(jobs), deadline(timeout))
 
     def wait_interactive(self, jobs: Any = None, interval: float = 1.0, timeout: float | None = None) -> None:
         """As ``wait``, with a progress bar (features RC-17).
@@ -89,7 +91,7 @@ class Jobs:
         """
         if not interval > 0:
             raise ValueError(f"interval must be a positive number of seconds, not {interval!r}")
-        found, deadline = self._jobs(jobs), _deadline(timeout)
+        found, end = self._jobs(jobs), deadline(timeout)
         sizes = [len(job) if isinstance(job, AsyncResult) else 1 for job in found]
 
         def done() -> int:
@@ -101,7 +103,7 @@ class Jobs:
         bar = Progress(sum(sizes), "jobs", after=0)
         try:
             bar.show(done())
-            while not _wait(found, min(deadline, time.monotonic() + interval)) and time.monotonic() < deadline:
+            while not _wait(found, min(end, time.monotonic() + interval)) and time.monotonic() < end:
                 bar.show(done())
         finally:
             bar.close(done())
@@ -111,7 +113,7 @@ class Jobs:
             outstanding = self.outstanding
             found = [result for task, (result, _) in list(self._pending.items()) if task in outstanding]
             return list({id(result): result for result in found}.values())
-        if isinstance(jobs, Future | str | int):
+        if isinstance(jobs, Future | str | int) or not isinstance(jobs, Iterable):
             jobs = [jobs]
         return [job for job in map(self._job, jobs) if job is not None]
 
@@ -119,7 +121,7 @@ class Jobs:
         if isinstance(job, Future):
             return job
         if isinstance(job, int):
-            job = self.history[job]
+            job = call_at(self.history, job)
         if not isinstance(job, str):
             raise TypeError(f"expected an AsyncResult, a Future, a message id or an index, got {job!r}")
         if job in self._known:
@@ -150,6 +152,23 @@ class Jobs:
             if isinstance(job, AsyncResult):
                 job._withdraw()
         return self._ids_of(jobs)
+
+
+def call_at(history: Sequence[str], index: int) -> str:
+    """The id of the call with an index.
+
+    Raises
+    ------
+    IndexError
+        There is none.
+    TypeError
+        The index is a bool.
+    """
+    if isinstance(index, bool):
+        raise TypeError(f"expected an AsyncResult, a Future, a message id or an index, got {index!r}")
+    if not -len(history) <= index < len(history):
+        raise IndexError(f"there is no call with index {index}: there have been {len(history)}")
+    return history[index]
 
 
 class _Calls(Mapping[str, Any]):
@@ -187,13 +206,9 @@ def _part(result: AsyncResult, msg_id: str) -> Part:
     return next(part for part in result._parts if part.msg_id == msg_id)
 
 
-def _deadline(timeout: float | None) -> float:
-    return float("inf") if timeout is None or timeout < 0 else time.monotonic() + timeout
-
-
-def _wait(jobs: list[Future[Any]], deadline: float) -> bool:
+def _wait(jobs: list[Future[Any]], end: float) -> bool:
     for job in jobs:
-        left = None if deadline == float("inf") else max(0.0, deadline - time.monotonic())
+        left = None if end == math.inf else max(0.0, end - time.monotonic())
         if isinstance(job, AsyncResult):
             if not job.wait(left):
                 return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from ..errors import ClusterError
@@ -28,7 +29,7 @@ def locate(
     Raises
     ------
     TypeError
-        The cluster is named twice.
+        The cluster is named twice, or by what is no name; ``timeout`` is no number.
     ValueError
         ``connection_info`` is the URL of a socket.
     FileNotFoundError
@@ -36,11 +37,15 @@ def locate(
     ClusterError
         What is named is no cluster file, its cluster has ended, or several clusters run and none is named.
     """
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+        raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
     if connection_info is not None:
         if profile is not None or cluster_id is not None:
             raise TypeError("connection_info names a cluster already: leave profile and cluster_id out")
         if isinstance(connection_info, Mapping):
             return _described(connection_info)
+        if not isinstance(connection_info, str | os.PathLike):
+            raise TypeError(f"connection_info must be an id, a path or a mapping, not {connection_info!r}")
         if "://" in os.fspath(connection_info):
             raise ValueError(
                 f"single urls ({os.fspath(connection_info)!r}) cannot be specified: a cluster file has the key too"
@@ -59,7 +64,9 @@ def _described(info: Mapping[str, Any]) -> ClusterFile:
 
 
 def _awaited(profile: str | None, cluster_id: str | None, timeout: float) -> ClusterFile:
-    deadline = time.monotonic() + timeout
+    # Both are names?
+    clusterfile.folder(cluster_id or clusterfile.DEFAULT_ID, profile or clusterfile.DEFAULT_PROFILE)
+    end = time.monotonic() + timeout
     told = False
     while True:
         try:
@@ -69,7 +76,7 @@ def _awaited(profile: str | None, cluster_id: str | None, timeout: float) -> Clu
                 )
             return clusterfile.find(cluster_id, profile=profile)
         except FileNotFoundError:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= end:
                 raise
         if not told:
             told = True

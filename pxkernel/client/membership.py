@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import EngineError
 from ..protocol.messages import EnginesChanged, Welcome
+from .deadlines import deadline
 from .progress import Progress
 
 #: Seconds before a progress bar appears.
@@ -102,16 +103,17 @@ class Membership:
         EngineError
             Engines have died, so that there cannot be ``n``.
         """
-        deadline = float("inf") if timeout is None or timeout < 0 else time.monotonic() + timeout
+        end = deadline(timeout)
         with self._changed:
             progress = Progress(self._expected if n is None else n, "engines", "engine", after=BAR_AFTER if bar else -1)
             try:
-                self._wait(n, timeout, deadline, check, progress)
+                self._wait(n, timeout, end, check, progress)
             finally:
                 progress.close(self._ready())
 
     def wait_in_thread(self, n: int | None, timeout: float | None, check: Callable[[], None]) -> Future[None]:
         """As ``wait``, as a Future."""
+        deadline(timeout)
         ready: Future[None] = Future()
 
         def run() -> None:
@@ -125,14 +127,14 @@ class Membership:
         return ready
 
     def _wait(
-        self, n: int | None, timeout: float | None, deadline: float, check: Callable[[], None], progress: Progress
+        self, n: int | None, timeout: float | None, end: float, check: Callable[[], None], progress: Progress
     ) -> None:
         while (ready := self._ready()) < (wanted := self._expected if n is None else n):
             check()
             if ready + self._coming < wanted <= self._expected:
                 reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self.left.items()))
                 raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
-            left = deadline - time.monotonic()
+            left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {ready}")
             progress.show(ready)
@@ -140,3 +142,10 @@ class Membership:
 
     def _ready(self) -> int:
         return len(self.engines) - len(self._restarting)
+
+
+def engine_count(n: int) -> int:
+    """``n`` if it is a number of engines; raises ValueError if it is none."""
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise ValueError(f"n is the number of engines, not {n!r}")
+    return n

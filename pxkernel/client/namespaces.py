@@ -4,7 +4,7 @@ DV-13)."""
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..engine import namespace as remote
@@ -16,7 +16,8 @@ from .records import Part
 from .viewbase import View
 
 if TYPE_CHECKING:
-    from .client import Client, Targets
+    from .client import Client
+    from .targets import Targets
 
 
 class Namespaces(View):
@@ -57,9 +58,7 @@ class Namespaces(View):
         """
         if not isinstance(ns, Mapping):
             raise TypeError(f"Must be a dict, not {type(ns)}")
-        for name in ns:
-            if not isinstance(name, str):
-                raise TypeError(f"names must be strs, not {name!r}")
+        _check_names(ns)
         return self._apply(remote.push, (dict(ns),), {}, block, targets, track)
 
     def pull(self, names: str | Sequence[str], targets: Targets = None, block: bool | None = None) -> Any:
@@ -78,10 +77,10 @@ class Namespaces(View):
             With ``block``: NameError, a target does not have it.
         """
         if not isinstance(names, str):
+            if not isinstance(names, Iterable):
+                raise TypeError(f"names must be strs, not {names!r}")
             names = list(names)
-            for name in names:
-                if not isinstance(name, str):
-                    raise TypeError(f"names must be strs, not {name!r}")
+            _check_names(names)
         return self._apply(remote.pull, (names,), {}, block, targets)
 
     def update(self, ns: Mapping[str, Any]) -> Any:
@@ -124,7 +123,15 @@ class Namespaces(View):
         Returns
         -------
         An AsyncResult, or with ``block`` None for each target.
+
+        Raises
+        ------
+        TypeError
+            ``key`` is no string, or ``seq`` cannot be split.
+        ValueError
+            ``dist`` is neither.
         """
+        _check_names([key])
         engines, single = self._resolve(targets)
         parts = partition.split(seq, len(engines), dist)
         if flatten:
@@ -138,7 +145,14 @@ class Namespaces(View):
         Returns
         -------
         An AsyncMapResult, or with ``block`` the joined list, array or string; parts of other types come as a list.
+
+        Raises
+        ------
+        TypeError, ValueError
+            ``key`` is no string; ``dist`` is neither "b" nor "r".
         """
+        _check_names([key])
+        partition.check_dist(dist)
         engines, _ = self._resolve(targets)
         payload = pack_call(remote.pull, (key,), {})
 
@@ -146,3 +160,9 @@ class Namespaces(View):
             return AsyncMapResult(client, parts, "gather", join=lambda values: partition.join(values, dist))
 
         return self._submit("apply", [(payload, engines)], make, block)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"names must be strs, not {name!r}")

@@ -18,7 +18,8 @@ from .records import Part
 from .viewbase import name_of
 
 if TYPE_CHECKING:
-    from .client import Client, Targets
+    from .client import Client
+    from .targets import Targets
 
 
 class DirectView(Namespaces):

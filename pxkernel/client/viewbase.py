@@ -11,13 +11,15 @@ from ..protocol.standins import Reference
 from . import representation
 from .asyncresult import AsyncResult
 from .executor import ViewExecutor
+from .jobs import call_at
 from .mapresult import AsyncMapResult
 from .records import Part
 from .remotefunction import ParallelFunction, RemoteFunction, parallel, remote
 from .stopping import stop
 
 if TYPE_CHECKING:
-    from .client import Client, Targets
+    from .client import Client
+    from .targets import Targets
 
 
 class View(ABC):
@@ -300,9 +302,9 @@ class View(ABC):
     def _own_ids(self, jobs: Any) -> Any:
         """The jobs with indices into this view's history replaced by what they mean."""
         if isinstance(jobs, int):
-            return self.history[jobs]
+            return call_at(self.history, jobs)
         if isinstance(jobs, list | tuple):
-            return [self.history[job] if isinstance(job, int) else job for job in jobs]
+            return [call_at(self.history, job) if isinstance(job, int) else job for job in jobs]
         return jobs
 
     def shutdown(self, targets: Targets = None, restart: bool = False, hub: bool = False, block: bool | None = None) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
 from .balanced import LoadBalancedView
 from .executor import ViewExecutor
 from .view import BroadcastView, DirectView
 
 if TYPE_CHECKING:
-    from .client import Targets
+    from .targets import Targets
 
 _View = TypeVar("_View", bound=DirectView)
 
@@ -39,7 +39,7 @@ class Views(ABC):
     def __iter__(self) -> Iterator[DirectView]:
         return (self[engine] for engine in self.ids)
 
-    def __getitem__(self, key: int | slice | Iterable[int]) -> DirectView:
+    def __getitem__(self, key: SupportsIndex | slice | Iterable[SupportsIndex]) -> DirectView:
         """A view: of one engine for an int, else of several, as they are now (features RC-06 to RC-08).
 
         Raises
@@ -49,7 +49,8 @@ class Views(ABC):
         NoEnginesRegistered
             ``rc[:]`` and there is no engine at all.
         """
-        if not isinstance(key, int | slice | tuple | list | range):
+        # An int, the commonest, is asked for first: protocols are slow.
+        if isinstance(key, str) or not isinstance(key, int | slice | Iterable | SupportsIndex):
             raise TypeError(f"key by int/slice/iterable of ints only, not {type(key)}")
         targets, single = self.resolve(key)
         return DirectView(self, targets[0] if single else targets, block=self.block)

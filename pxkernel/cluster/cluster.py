@@ -15,32 +15,29 @@ import string
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any
 
 from ..client import representation
 from ..client.client import Client
 from ..client.inquiry import inquire
 from ..client.inspection import Top
-from ..controller.settings import STORE_LIMIT, Settings, check_scheme, check_store
+from ..controller.settings import STORE_LIMIT, Settings, check_scheme, check_store, check_store_limit
 from ..errors import ClusterError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
-from .enginesets import ControllerProcess
-from .operations import EngineOperations, number
+from . import wishes
+from .finding import Findable
+from .operations import EngineOperations
 from .start import start_controller
 from .stop import STOP_TIMEOUT, await_end, wait_until_ended
 from .twins import with_awaitable_twins
-from .wishes import (
-    ON_START, Environment, OnStart, check_on_start, check_place, check_preload, check_strings, check_transport,
-    environment_of, pack_on_start,
-)  # fmt: skip
+from .wishes import ON_START, Environment, OnStart, Wish, environment_of, pack_on_start
 
 
 @with_awaitable_twins
-class Cluster(EngineOperations):
+class Cluster(Findable, EngineOperations):
     """A controller and its engines; nothing is started before you say so (features CLU-01).
 
     Parameters
@@ -92,16 +89,32 @@ class Cluster(EngineOperations):
     engine_timeout
         Seconds that the engines may take to be ready.
 
+    Each is an attribute as well, which can be set until the cluster is started; ``engines`` is called ``provisioner`` there.
+
     Raises
     ------
     ClusterError
         The platform is Windows, or ``cluster_id`` or ``profile`` is no name for a folder.
-    ValueError
-        ``n`` or ``store_limit`` is negative, ``controller`` is not "local", there is no such ``transport``, ``store``
-        or ``scheme``, or there is a location or a port and no ``controller_ip``.
-    TypeError
-        ``environment``, ``on_start``, ``preload`` or ``engine_args`` is nothing of the kind.
+    TypeError, ValueError
+        An argument, which the text names, cannot mean anything; or there is a location or a port and no ``controller_ip``.
     """
+
+    n = Wish(wishes.check_n)
+    kernel_name = Wish(partial(wishes.check_text, "kernel_name"))
+    provisioner = Wish(wishes.check_provisioner)
+    engine_args = Wish(partial(wishes.check_strings, "engine_args"))
+    transport = Wish(wishes.check_transport)
+    controller_ip = Wish(partial(wishes.check_text, "controller_ip"))
+    controller_location = Wish(partial(wishes.check_text, "controller_location"))
+    controller_port = Wish(wishes.check_port)
+    environment = Wish(wishes.check_environment)
+    on_start = Wish(wishes.check_on_start)
+    preload = Wish(wishes.check_preload)
+    store = Wish(check_store)
+    store_limit = Wish(check_store_limit)
+    scheme = Wish(check_scheme)
+    shutdown_atexit = Wish(wishes.check_shutdown_atexit)
+    engine_timeout = Wish(wishes.check_seconds)
 
     def __init__(
         self,
@@ -128,32 +141,27 @@ class Cluster(EngineOperations):
     ):
         if sys.platform == "win32":
             raise ClusterError("pxkernel does not run on Windows: it needs Unix sockets (in WSL it runs)")
-        if controller != "local":
-            raise ValueError(f"controller must be 'local', not {controller!r}: launcher classes do not exist")
-        check_place(controller_ip, controller_location, controller_port)
-        if engines is not None and not isinstance(engines, str):
-            raise TypeError(f"engines must be the name of a provisioner, not {engines!r}: launcher classes do not exist")
-        if not callable(environment):
-            environment_of(environment, 0)
-        check_on_start(on_start)
-        self.n = None if n is None else number(n)
+        wishes.check_controller(controller)
+        self.n = n
         self.cluster_id = _new_id() if cluster_id is None else cluster_id
         self.profile = profile or clusterfile.DEFAULT_PROFILE
         clusterfile.folder(self.cluster_id, self.profile)
         self.kernel_name = kernel_name
         self.provisioner = engines
-        self.engine_args = check_strings("engine_args", engine_args)
-        self.transport = check_transport(transport)
+        self.engine_args = engine_args
+        self.transport = transport
         self.controller_ip = controller_ip
         self.controller_location = controller_location
         self.controller_port = controller_port
         self.environment = environment
         self.on_start = on_start
-        self.preload = check_preload(preload)
-        self.store, self.store_limit = check_store(store, store_limit)
-        self.scheme = check_scheme(scheme)
+        self.preload = preload
+        self.store = store
+        self.store_limit = store_limit
+        self.scheme = scheme
         self.shutdown_atexit = shutdown_atexit
         self.engine_timeout = engine_timeout
+        self._check_place()
         self._file: clusterfile.ClusterFile | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
@@ -161,7 +169,8 @@ class Cluster(EngineOperations):
 
     def __repr__(self) -> str:
         state = "running" if self.running else "not running"
-        return f"<Cluster(cluster_id={self.cluster_id!r}, profile={self.profile!r}, n={self.n}): {state}>"
+        number = "" if self.n is None else f", n={self.n}"
+        return f"<Cluster(cluster_id={self.cluster_id!r}, profile={self.profile!r}{number}): {state}>"
 
     def _repr_html_(self) -> str:
         """With what the engines are doing, if it runs."""
@@ -171,91 +180,9 @@ class Cluster(EngineOperations):
         with self.connect_client_sync(timeout=2.0) as client:
             return client.top()
 
-    # -- what it is ---------------------------------------------------------------------------------------------------
-
-    @property
-    def running(self) -> bool:
-        """Whether the controller answers."""
-        return self._file is not None and self._file.alive()
-
-    @property
-    def cluster_file(self) -> Path | None:
-        """The file by which other processes find the cluster, None before the start."""
-        return None if self._file is None else self._file.path
-
-    @property
-    def controller(self) -> ControllerProcess | None:
-        """The controller, None when the cluster is not running (features CLU-06)."""
-        if self._file is None or not self._file.alive():
-            return None
-        return ControllerProcess(self._file.controller_pid, self._file.directory)
-
-    @classmethod
-    def from_file(
-        cls,
-        cluster_file: str | os.PathLike[str] | None = None,
-        *,
-        profile: str | None = None,
-        cluster_id: str | None = None,
-        engine_timeout: float = 60.0,
-    ) -> Cluster:
-        """The running cluster that a file (or an id) names; without arguments the default one, or the only one.
-
-        The cluster does not end with this process (features CLU-22).
-
-        Raises
-        ------
-        FileNotFoundError
-            There is no such file, or no cluster is running.
-        ClusterError
-            The file is no cluster file, its cluster has ended, or several run and none is named.
-        """
-        if cluster_file is not None and (cluster_id is not None or profile is not None):
-            raise TypeError("give a cluster_file or a cluster_id, not both")
-        if cluster_id is not None:
-            path = clusterfile.folder(cluster_id, profile or clusterfile.DEFAULT_PROFILE) / clusterfile.FILE_NAME
-            return cls._of(clusterfile.find(path), engine_timeout)
-        if cluster_file is None:
-            return cls._of(clusterfile.find(profile=profile), engine_timeout)
-        file = clusterfile.read(cluster_file)
-        if not file.alive():
-            raise ClusterError(f"the cluster of {cluster_file} is not running any more")
-        return cls._of(file, engine_timeout)
-
-    @classmethod
-    def _of(cls, file: clusterfile.ClusterFile, engine_timeout: float) -> Cluster:
-        cluster = cls(
-            cluster_id=file.cluster_id, profile=file.profile, shutdown_atexit=False, engine_timeout=engine_timeout
-        )
-        cluster._file = file
-        return cluster
-
-    def to_dict(self) -> dict[str, Any]:
-        """The cluster as JSON values: "cluster", and if it is running "controller" and "engines" (features CLU-23)."""
-        description: dict[str, Any] = {
-            "cluster": {"cluster_id": self.cluster_id, "profile": self.profile, "n": self.n},
-            "engines": {"sets": {name: {"engines": list(s.engines)} for name, s in self.engines.items()}},
-        }
-        if (controller := self.controller) is not None:
-            description["cluster"]["cluster_file"] = str(self.cluster_file)
-            description["controller"] = {"pid": controller.pid, "state": controller.state}
-        return description
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Cluster:
-        """The cluster that ``to_dict`` has described: the running one, or one that can be started.
-
-        Raises
-        ------
-        ClusterError
-            It was running when it was described, and is not any more.
-        """
-        cluster = description["cluster"]
-        if "cluster_file" in cluster:
-            found = cls.from_file(cluster["cluster_file"])
-            found.n = cluster["n"]
-            return found
-        return cls(n=cluster["n"], cluster_id=cluster["cluster_id"], profile=cluster["profile"])
+    def _check_place(self) -> None:
+        if not self.controller_ip and (self.controller_location or self.controller_port):
+            raise ValueError("controller_location and controller_port are for a controller with a controller_ip")
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
@@ -280,7 +207,7 @@ class Cluster(EngineOperations):
             The controller did not start; the text has the end of what it printed. Or the cluster is running already.
         """
         if n is not None:
-            self.n = number(n)
+            self.n = n
         if self.running and not self.engines:
             self.start_engines_sync(self.n)
             return self
@@ -290,6 +217,7 @@ class Cluster(EngineOperations):
     def _start(self, n: int) -> Cluster:
         if self.running:
             raise ClusterError(f"this cluster is running already: {self.cluster_file}")
+        self._check_place()
         environments = [environment_of(self.environment, engine) for engine in range(n)]
         code = None if self.on_start is None else pack_on_start(self.on_start)
         directory, sockets = clusterfile.prepare(self.cluster_id, self.profile)
@@ -333,9 +261,7 @@ class Cluster(EngineOperations):
         TimeoutError
             The controller does not answer.
         """
-        if self._file is None:
-            raise ClusterError("this cluster has not been started: call start_cluster_sync()")
-        return Client(self._file.path, timeout=timeout, cluster=self)
+        return Client(self._check_running().path, timeout=timeout, cluster=self)
 
     def start_and_connect_sync(self, n: int | None = None, activate: bool = False) -> Client:
         """Start the cluster, connect, and wait until every engine is ready (features CLU-10).

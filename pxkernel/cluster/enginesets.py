@@ -33,7 +33,7 @@ class ControllerProcess:
         return _last_lines([log_of(self.directory)], remove)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EngineSet:
     """Engines that were started together (features CLU-06, CLU-08): a picture of the moment at which it was asked for.
 
@@ -47,7 +47,10 @@ class EngineSet:
 
     id: str
     engines: Sequence[Mapping[str, Any]]
-    directory: str = field(repr=False)
+    directory: str
+
+    def __repr__(self) -> str:
+        return f"<EngineSet {self.id!r}: engines {self.ids}, {self.state}>"
 
     @property
     def ids(self) -> list[int]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from typing import Any
 
 from ..client.inquiry import inquire
+from ..client.membership import engine_count
+from ..client.signals import number_of
+from ..client.targets import engine_id as checked_id
 from ..errors import ClusterError
 from ..protocol.clusterfile import ClusterFile
 from .enginesets import EngineSet
 from .stop import STOP_TIMEOUT
 from .twins import with_awaitable_twins
-from .wishes import Environment, check_transport, environment_of
+from .wishes import Environment, check_environment, check_text, check_transport, environment_of
 
 
 @with_awaitable_twins
@@ -38,16 +40,19 @@ class EngineOperations:
         """The first engine set, None without (features CLU-06)."""
         return next(iter(self.engines.values()), None)
 
-    def _ask(self, topic: str, timeout: float | None = STOP_TIMEOUT, **arguments: Any) -> Any:
+    def _check_running(self) -> ClusterFile:
         if self._file is None:
             raise ClusterError("this cluster has not been started: call start_cluster_sync()")
         if not self._file.alive():
             raise ClusterError(f"the cluster {self._file.cluster_id!r} is not running any more")
-        return inquire(self._file, topic, timeout, **arguments)
+        return self._file
+
+    def _ask(self, topic: str, timeout: float | None = STOP_TIMEOUT, **arguments: Any) -> Any:
+        return inquire(self._check_running(), topic, timeout, **arguments)
 
     def _count(self, n: int | None) -> int:
         if n is not None:
-            return number(n)
+            return engine_count(n)
         return (os.cpu_count() or 1) if self.n is None else self.n
 
     def start_engines_sync(
@@ -81,21 +86,25 @@ class EngineOperations:
         ------
         ClusterError
             The cluster is not running.
-        ValueError
-            The environment is a function, which another process has, or there is no such transport.
+        TypeError, ValueError
+            An argument, which the text names, is nothing of its kind; nothing is started.
         """
-        if environment is None:
-            environment = self.environment
-        if not callable(environment):
-            environment_of(environment, 0)
-        kernel = None if kernel_name is None else [kernel_name, check_transport(transport)]
+        environment = self.environment if environment is None else check_environment(environment)
+        check_text("engine_set_id", engine_set_id)
+        check_text("kernel_name", kernel_name)
+        check_transport(transport)
+        if kernel_name is None and transport != "ipc":
+            raise ValueError("transport is for engines with a kernel_name of their own")
+        kernel = None if kernel_name is None else [kernel_name, transport]
         ids = self._ask("new_engines", n=self._count(n))
         environments = None if environment is None else [environment_of(environment, engine) for engine in ids]
         return str(self._ask("start_engines", engines=ids, set_id=engine_set_id, environments=environments, kernel=kernel))
 
     def _ids(self, engine_set_id: str | None) -> list[int]:
-        """The engines of a set, or of all sets."""
+        """The engines of a set, or of all sets; raises ClusterError if the cluster is not running."""
         sets = self.engines
+        if not sets:
+            self._check_running()
         if engine_set_id is None:
             return [engine for engine_set in sets.values() for engine in engine_set.ids]
         if engine_set_id not in sets:
@@ -103,7 +112,7 @@ class EngineOperations:
         return sets[engine_set_id].ids
 
     def stop_engines_sync(self, engine_set_id: str | None = None) -> None:
-        """End the engines of a set, None: of all; returns when their processes have ended (features CLU-12).
+        """End the engines of a set, None: of all that run, if any; returns when the processes have ended (features CLU-12).
 
         What they had to do fails with an EngineError that says that they were stopped. Adopted kernels go on.
 
@@ -112,7 +121,8 @@ class EngineOperations:
         KeyError
             There is no such set.
         """
-        self._stop_engines(self._ids(engine_set_id))
+        if engine_set_id is not None or self.engines:
+            self._stop_engines(self._ids(engine_set_id))
 
     def stop_engine_sync(self, engine_id: int) -> None:
         """End one engine, as ``stop_engines_sync``; an adopted kernel is released (features CLU-17).
@@ -122,7 +132,7 @@ class EngineOperations:
         IndexError
             There is no such engine.
         """
-        self._stop_engines([engine_id])
+        self._stop_engines([checked_id(engine_id)])
 
     def _stop_engines(self, ids: Sequence[int]) -> None:
         if ids:
@@ -155,27 +165,34 @@ class EngineOperations:
         ValueError
             It was adopted.
         """
-        self._restart_engines([engine_id])
+        self._restart_engines([checked_id(engine_id)])
 
     def _restart_engines(self, ids: Sequence[int]) -> None:
         if ids:
             self._ask("restart_engines", self.engine_timeout, engines=list(ids))
 
-    def signal_engines_sync(self, signum: int, engine_set_id: str | None = None) -> None:
+    def signal_engines_sync(self, signum: int | str, engine_set_id: str | None = None) -> None:
         """Send a signal to the engines of a set, None: of all, and to what they have started (features CLU-16).
 
         SIGINT makes what runs fail with KeyboardInterrupt; idle engines ignore it.
+
+        Parameters
+        ----------
+        signum
+            A number or a name such as "SIGUSR1"; 0 is nothing.
 
         Raises
         ------
         KeyError
             There is no such set.
-        ValueError
-            There is no such signal.
+        AttributeError, ValueError, TypeError
+            There is no signal with this name, with this number; it is neither.
+        ClusterError
+            The cluster is not running.
         """
         self._signal_engines(signum, self._ids(engine_set_id))
 
-    def signal_engine_sync(self, signum: int, engine_id: int) -> None:
+    def signal_engine_sync(self, signum: int | str, engine_id: int) -> None:
         """Send a signal to one engine, as ``signal_engines_sync`` (features CLU-17).
 
         Raises
@@ -183,12 +200,12 @@ class EngineOperations:
         IndexError
             There is no such engine.
         """
-        self._signal_engines(signum, [engine_id])
+        self._signal_engines(signum, [checked_id(engine_id)])
 
-    def _signal_engines(self, signum: int, ids: Sequence[int]) -> None:
-        number = signal.Signals(signum)
-        if ids:
-            self._ask("signal_engines", engines=list(ids), signum=int(number))
+    def _signal_engines(self, signum: int | str, ids: Sequence[int]) -> None:
+        number = number_of(signum)
+        if ids and number:
+            self._ask("signal_engines", engines=list(ids), signum=number)
 
     def scale_sync(self, n: int) -> list[int]:
         """Have ``n`` engines: start more, or end those with the highest ids (features CLU-18).
@@ -201,7 +218,7 @@ class EngineOperations:
         list of int
             The ids of the engines that were started or ended.
         """
-        number(n)
+        engine_count(n)
         sets = self.engines
         alive = sorted(e["id"] for engine_set in sets.values() for e in engine_set.engines if e["state"] != "dead")
         if n <= len(alive):
@@ -210,10 +227,3 @@ class EngineOperations:
         before = set(self._ids(None))
         self.start_engines_sync(n - len(alive), next(reversed(sets), None))
         return sorted(set(self._ids(None)) - before)
-
-
-def number(n: int) -> int:
-    """``n`` if it is a number of engines; raises ValueError if it is none."""
-    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise ValueError(f"n is the number of engines, not {n!r}")
-    return n

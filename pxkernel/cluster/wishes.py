@@ -1,11 +1,14 @@
-"""What a user wishes for the engines of a cluster: environment and start-up code, checked before anything is started."""
+"""What a user wishes for a cluster and its engines: every argument of Cluster, checked when it is given."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
+from typing import Any
 
+from ..client.membership import engine_count
 from ..protocol.pack import pack_call
 
 #: Variables for every engine, or a function of the engine id that returns those of one engine. None removes a variable.
@@ -14,6 +17,37 @@ Environment = Mapping[str, str | None] | Callable[[int], Mapping[str, str | None
 ON_START = "on_start.json"
 #: Source code, or a function without arguments.
 OnStart = str | Callable[[], object]
+#: The ways to start engines that need no entry point, beside those that have one.
+_OWN_PROVISIONERS = ("forkserver", "local")
+
+
+class Wish:
+    """An attribute of a Cluster whose values are checked whenever it is set.
+
+    Parameters
+    ----------
+    check
+        Gives the value to keep; raises TypeError or ValueError, and names the attribute.
+    """
+
+    def __init__(self, check: Callable[[Any], Any]):
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cluster: object | None, owner: type) -> Any:
+        return self if cluster is None else vars(cluster)[self._name]
+
+    def __set__(self, cluster: object, value: Any) -> None:
+        vars(cluster)[self._name] = self._check(value)
+
+
+def check_text(name: str, value: str | None) -> str | None:
+    """A string or None; raises TypeError, which names the argument, if it is neither."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a string or None, not {value!r}")
+    return value
 
 
 def environment_of(environment: Environment | None, engine: int) -> dict[str, str | None]:
@@ -40,46 +74,96 @@ def environment_of(environment: Environment | None, engine: int) -> dict[str, st
     return dict(values)
 
 
-def check_on_start(on_start: OnStart | None) -> None:
-    """Raises TypeError unless it is source code or a function."""
+def check_n(n: int | None) -> int | None:
+    """How many engines, or None; raises ValueError if it is no number of engines."""
+    return None if n is None else engine_count(n)
+
+
+def check_environment(environment: Environment | None) -> Environment | None:
+    """An environment or None; what a function returns is seen when it is called. Raises as ``environment_of``."""
+    if not callable(environment):
+        environment_of(environment, 0)
+    return environment
+
+
+def check_on_start(on_start: OnStart | None) -> OnStart | None:
+    """Source code, a function, or None; raises TypeError if it is none of them."""
     if on_start is not None and not isinstance(on_start, str) and not callable(on_start):
         raise TypeError(f"on_start must be source code or a function, not {on_start!r}")
+    return on_start
 
 
-def check_transport(transport: str) -> str:
-    """How kernels are reached.
+def check_controller(controller: str) -> str:
+    """How the controller is started; raises ValueError unless it is "local"."""
+    if controller != "local":
+        raise ValueError(f"controller must be 'local', not {controller!r}: launcher classes do not exist")
+    return controller
+
+
+def check_provisioner(engines: str | None) -> str | None:
+    """How engines are started.
 
     Raises
     ------
-    ValueError
-        It is neither "ipc" nor "tcp".
+    TypeError, ValueError
+        It is no string, or there is no kernel provisioner of this name.
     """
+    if engines is None or engines in _OWN_PROVISIONERS:
+        return engines
+    if not isinstance(engines, str):
+        raise TypeError(f"engines must be the name of a provisioner, not {engines!r}: launcher classes do not exist")
+    # Few ask for one, and it takes a while to import.
+    from importlib.metadata import entry_points
+
+    names = {*_OWN_PROVISIONERS, *entry_points(group="jupyter_client.kernel_provisioners").names}
+    if engines not in names:
+        raise ValueError(f"engines must be the name of a kernel provisioner ({', '.join(sorted(names))}), not {engines!r}")
+    return engines
+
+
+def check_transport(transport: str) -> str:
+    """How kernels are reached; raises ValueError if it is neither "ipc" nor "tcp"."""
     if transport not in ("ipc", "tcp"):
         raise ValueError(f"transport must be 'ipc' or 'tcp', not {transport!r}")
     return transport
 
 
-def check_place(ip: str | None, location: str | None, port: int) -> None:
-    """Raises ValueError unless this says where a controller can listen for other machines, or that it does not."""
-    if not ip and (location or port):
-        raise ValueError("controller_location and controller_port are for a controller with a controller_ip")
-    if not isinstance(port, int) or not 0 <= port < 65536:
+def check_port(port: int) -> int:
+    """The number of a TCP port, 0 for any; raises ValueError if it is none."""
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise ValueError(f"controller_port must be a number below 65536, not {port!r}")
+    return port
+
+
+def check_seconds(timeout: float) -> float:
+    """A time for the engines; raises TypeError if it is no number."""
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+        raise TypeError(f"engine_timeout must be a number of seconds, not {timeout!r}")
+    return timeout
+
+
+def check_shutdown_atexit(value: bool) -> bool:
+    """Whether the cluster ends with its process; raises TypeError if it is no bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"shutdown_atexit must be True or False, not {value!r}")
+    return value
 
 
 def check_strings(name: str, values: Sequence[str]) -> list[str]:
     """A list of strings; raises TypeError, which names the argument, if it is none."""
-    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+    strings = None if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+    if strings is None or not all(isinstance(value, str) for value in strings):
         raise TypeError(f"{name} must be a list of strings, not {values!r}")
-    return list(values)
+    return strings
 
 
 def check_preload(preload: Sequence[str]) -> list[str]:
     """The names of modules; raises TypeError if they are none."""
-    for name in check_strings("preload", preload):
+    names = check_strings("preload", preload)
+    for name in names:
         if not all(map(str.isidentifier, name.split("."))):
             raise TypeError(f"preload must be a list of names of modules, and {name!r} is none")
-    return list(preload)
+    return names
 
 
 def pack_on_start(on_start: OnStart) -> str:

@@ -14,34 +14,27 @@ SCHEMES = ("leastload", "lru", "plainrandom", "pure", "twobin", "weighted")
 
 
 def check_scheme(scheme: str) -> str:
-    """The scheme, if there is one of this name.
-
-    Raises
-    ------
-    ValueError
-        There is none.
-    """
+    """The scheme, if there is one of this name; raises ValueError if there is none."""
     if scheme not in SCHEMES:
         raise ValueError(f"scheme must be one of {', '.join(SCHEMES)}, not {scheme!r}")
     return scheme
 
 
-def check_store(store: str, limit: int) -> tuple[str, int]:
-    """Both, if there is such a store.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The text names the argument.
-    """
+def check_store(store: str) -> str:
+    """The store, if there is such a one; raises TypeError or ValueError if there is none."""
     if not isinstance(store, str):
         raise TypeError(f"store must be a string, not {store!r}")
     kind, _, path = store.partition(":")
     if kind not in ("memory", "sqlite", "none") or (path and kind != "sqlite"):
         raise ValueError(f"store must be 'memory', 'sqlite', 'sqlite:<path>' or 'none', not {store!r}")
+    return store
+
+
+def check_store_limit(limit: int) -> int:
+    """A number of bytes; raises ValueError if it is none."""
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise ValueError(f"store_limit must be a number of bytes, not {limit!r}")
-    return store, limit
+    return limit
 
 
 @dataclass(frozen=True, slots=True)

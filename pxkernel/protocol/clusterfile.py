@@ -24,7 +24,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
@@ -110,6 +110,10 @@ class ClusterFile:
         remove_directories(self.directory, self.sockets)
 
 
+#: What no cluster file goes without.
+_NEEDED = {f.name for f in fields(ClusterFile) if f.default is MISSING and f.default_factory is MISSING}
+
+
 def remove_directories(directory: str, sockets: str) -> None:
     """Remove what ``prepare`` has made, and everything in it."""
     shutil.rmtree(sockets, ignore_errors=True)
@@ -142,7 +146,12 @@ def folder(cluster_id: str, profile: str = DEFAULT_PROFILE) -> Path:
     ------
     ClusterError
         The id or the profile has characters that a folder name should not have, or is the default cluster's folder name.
+    TypeError
+        It is no string.
     """
+    for name, value in (("cluster_id", cluster_id), ("profile", profile)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, not {value!r}")
     if cluster_id != DEFAULT_ID and (not re.fullmatch(_NAME, cluster_id) or cluster_id == _DEFAULT_FOLDER):
         raise ClusterError(
             f"{cluster_id!r} cannot be a cluster id: use up to 64 letters, digits, '-', '_' or '.', and not "
@@ -243,6 +252,10 @@ def parse(info: object, origin: object) -> ClusterFile:
     try:
         if not isinstance(info, Mapping):
             raise TypeError("it is no mapping")
+        if lacking := _NEEDED - info.keys():
+            raise TypeError(f"it has no {', '.join(sorted(lacking))}")
+        if unknown := sorted(map(str, info.keys() - ClusterFile.__dataclass_fields__.keys())):
+            raise TypeError(f"it has {', '.join(unknown)}, which says nothing here")
         file = ClusterFile(**info)
         bytes.fromhex(file.key)
         if not all(isinstance(value, str) for value in (file.cluster_id, file.directory, file.sockets, file.address)):
@@ -298,7 +311,13 @@ def find(cluster: str | os.PathLike[str] | None = None, *, profile: str | None =
         There is no such cluster, or none at all.
     ClusterError
         The file is no cluster file, its cluster has ended, or several clusters run and none is named.
+    TypeError
+        ``cluster`` is neither an id nor a path.
     """
+    if cluster is not None and not isinstance(cluster, str | os.PathLike):
+        raise TypeError(f"a cluster is named by its id or by the path of its file, not by {cluster!r}")
+    if profile is not None:
+        folder(DEFAULT_ID, profile)
     if cluster is None and profile is None:
         cluster = os.environ.get(ENVIRONMENT) or None
     if cluster is None:

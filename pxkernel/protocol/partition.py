@@ -16,7 +16,8 @@ from .copying import copy_each, shares
 _MISSING = object()
 
 
-def _check(dist: str) -> None:
+def check_dist(dist: str) -> None:
+    """Raises ValueError unless ``dist`` is "b" or "r"."""
     if dist not in ("b", "r"):
         raise ValueError(f"dist must be 'b' (blocks) or 'r' (round robin), not {dist!r}")
 
@@ -56,7 +57,7 @@ def split(seq: Any, parts: int, dist: str = "b") -> list[Any]:
     ValueError
         ``dist`` is neither "b" nor "r".
     """
-    _check(dist)
+    check_dist(dist)
     if isinstance(seq, range):
         seq = list(seq)
     try:
@@ -73,7 +74,7 @@ def join(parts: Sequence[Any], dist: str = "b") -> Any:
 
     Parts of other or of mixed types (left by ``flatten=True``) come back as a list of the parts.
     """
-    _check(dist)
+    check_dist(dist)
     parts = list(parts)
     # Who has no numpy has no arrays.
     if parts and (numpy := sys.modules.get("numpy")) is not None:

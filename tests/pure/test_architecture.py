@@ -57,7 +57,6 @@ LATE = {
 LONG_MODULES = {
     "pxkernel.errors": (590, "every exception, in one tree"),
     "pxkernel.controller.server": (500, "the loop: one short method for each message, event and command"),
-    "pxkernel.cluster.cluster": (460, "the public class that users know from ipyparallel, with its docstrings"),
     "pxkernel.client.client": (590, "the public class that users know from ipyparallel, with its docstrings"),
     "pxkernel.client.asyncresult": (560, "the public class that users know from ipyparallel, with its docstrings"),
 }

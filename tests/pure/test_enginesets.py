@@ -32,6 +32,11 @@ def test_number_and_state(states, n, state):
     assert engines(*states).ids == list(range(len(states)))
 
 
+def test_repr():
+    """CLU-06: short, for people."""
+    assert repr(engines("running", "dead")) == "<EngineSet 'a': engines [0, 1], running>"
+
+
 def test_the_output_of_engines(tmp_path):
     long = "".join(f"line {number}\n" for number in range(OUTPUT_LINES + 50))
     (tmp_path / "engine-0-0.log").write_text("first kernel\n")

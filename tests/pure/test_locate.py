@@ -80,12 +80,25 @@ def test_what_is_no_cluster(start):
     file = start("one")
     with pytest.raises(ValueError, match=r"single urls \('tcp://127.0.0.1:5555'\) cannot be specified"):
         find("tcp://127.0.0.1:5555")
-    with pytest.raises(ClusterError, match="connection_info is not a cluster file"):
+    with pytest.raises(ClusterError, match="connection_info is not a cluster file: it has no address, cluster_id, contr"):
         find({"key": "x"})
+    with pytest.raises(ClusterError, match="it has newer, which says nothing here"):
+        find({**asdict(file), "newer": 1})
     with pytest.raises(TypeError, match="connection_info names a cluster already"):
         find(file.path, cluster_id="one")
     with pytest.raises(ClusterError, match="not running any more"):
         find({**asdict(file), "address": "ipc:///nowhere"})
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [({"info": 5}, "connection_info"), ({"info": True}, "connection_info"), ({"cluster_id": 5}, "cluster_id"),
+     ({"profile": 5}, "profile"), ({"timeout": "x"}, "timeout"), ({"timeout": None}, "timeout")],
+)  # fmt: skip
+def test_what_names_no_cluster(arguments, named):
+    """RC-01, RC-03: at once, and nobody is awaited."""
+    with pytest.raises(TypeError, match=named):
+        find(**{"timeout": 60, **arguments})
 
 
 def test_a_named_cluster_is_awaited(start, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pxkernel.client.membership import Membership
+from pxkernel.client.membership import Membership, engine_count
 from pxkernel.errors import EngineError
 from pxkernel.protocol.messages import EnginesChanged, Welcome
 
@@ -103,3 +103,17 @@ def test_waiting_ends_when_the_cluster_does(members):
     with pytest.raises(EngineError, match="no cluster"):
         members.wait(1, 10.0, check)
     assert members.engines == {} and members.left == {0: "is gone: it has ended"}
+
+
+@pytest.mark.parametrize("n", ["a", -1, True, 1.5])
+def test_no_number_of_engines(n):
+    """RC-15, CLU-08"""
+    with pytest.raises(ValueError, match="n is the number of engines, not"):
+        engine_count(n)
+
+
+def test_no_timeout(members):
+    """RC-15: an error at the call, with ``block=False`` as well."""
+    for wait in (members.wait, members.wait_in_thread):
+        with pytest.raises(TypeError, match="timeout"):
+            wait(1, "x", lambda: None)

@@ -146,3 +146,28 @@ def test_spin_does_nothing(view):
     """VW-21"""
     assert view.spin() is None
     assert view.client.asked == []
+
+
+@pytest.mark.parametrize(
+    "call, error, text",
+    [
+        (lambda view: view.pull(5), TypeError, "names must be strs, not 5"),
+        (lambda view: view[5], TypeError, "names must be strs, not 5"),
+        (lambda view: view.pull(["a", 5]), TypeError, "names must be strs, not 5"),
+        (lambda view: view.push({5: 1}), TypeError, "names must be strs, not 5"),
+        (lambda view: view.push([1]), TypeError, "Must be a dict, not <class 'list'>"),
+        (lambda view: view.scatter(5, [1, 2]), TypeError, "names must be strs, not 5"),
+        (lambda view: view.scatter("a", 5), TypeError, "a sequence is needed to scatter"),
+        (lambda view: view.scatter("a", [1, 2], dist="z"), ValueError, "dist"),
+        (lambda view: view.gather(5), TypeError, "names must be strs, not 5"),
+        (lambda view: view.gather("a", dist="z"), ValueError, "dist"),
+        (lambda view: view.execute(5), TypeError, "code must be text, not <class 'int'>"),
+        (lambda view: view.apply(5), TypeError, "apply needs a function to call, not 5"),
+        (lambda view: view.get_result(7), IndexError, "there is no call with index 7"),
+    ],
+)
+def test_bad_arguments_are_named_and_nothing_is_sent(view, call, error, text):
+    """DV-01, DV-05, DV-06, DV-10, DV-11, DV-24, VW-15"""
+    with pytest.raises(error, match=text):
+        call(view)
+    assert view.client.asked == []
