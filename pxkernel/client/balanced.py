@@ -108,7 +108,7 @@ class LoadBalancedView(View):
         IndexError, NoEnginesRegistered
             There is none of the engines.
         """
-        engines, _ = self.client.resolve(self.targets)
+        engines, _ = self._resolve()
         family = f"{kind} {getattr(f, '__module__', '')}.{getattr(f, '__qualname__', type(f).__qualname__)}"
         terms: dict[str, Any] = {"family": family}
         if self.targets is not None and self.targets != "all":
@@ -125,13 +125,6 @@ class LoadBalancedView(View):
             terms["retries"] = self._retries
         return terms
 
-    def _noted(self, parts: list[Part]) -> list[Part]:
-        """The parts of a call, with what their metadata say of the dependencies (features LB-17)."""
-        if self._after or self._follow:
-            for part in parts:
-                part.after, part.follow = sorted(self._after or ()), sorted(self._follow or ())
-        return parts
-
     # -- calling functions --------------------------------------------------------------------------------------------
 
     def _apply(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], block: bool | None) -> Any:
@@ -139,7 +132,7 @@ class LoadBalancedView(View):
         payload = pack_call(f, tuple(args), dict(kwargs))
 
         def make(client: Client, parts: list[Part]) -> AsyncResult:
-            return AsyncResult(client, self._noted(parts), name, single=True)
+            return AsyncResult(client, parts, name, single=True)
 
         return self._submit("apply", [(payload, [None])], make, block, terms=self._terms(f, "apply"))
 
@@ -192,16 +185,9 @@ class LoadBalancedView(View):
         if chunksize == "auto":
             chunks = Chunks(f, columns, length, len(self), single=bool(self.retries))
             return self._map_growing(name, chunks, terms, block, return_exceptions, ordered, label)
-        if not isinstance(chunksize, int) or isinstance(chunksize, bool) or chunksize < 1:
-            raise ValueError(f"chunksize must be 'auto' or a positive int, not {chunksize!r}")
-        bounds = [(start, min(start + chunksize, length)) for start in range(0, length, chunksize)]
-        calls = [(pack_call(f, tuple(column[start:stop] for column in columns)), [None]) for start, stop in bounds]
-        sizes = [stop - start for start, stop in bounds]
-
-        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
-            return AsyncMapResult(client, self._noted(parts), name, None, return_exceptions, ordered)
-
-        return self._submit("map", calls, make, block, sizes=sizes, terms=terms, label=label)
+        blocks = ((None, bounds) for bounds in partition.chunk_bounds(length, chunksize))
+        options = {"return_exceptions": return_exceptions, "ordered": ordered, "terms": terms, "label": label}
+        return self._submit_map(f, columns, blocks, block, **options)
 
     def _map_growing(
         self,
@@ -214,7 +200,6 @@ class LoadBalancedView(View):
         label: str | None,
     ) -> Any:
         label = self.label if label is None else label
-        after, follow = sorted(self._after or ()), sorted(self._follow or ())
 
         def submit(tasks: Sequence[tuple[Sequence[Any], int]], make: Callable[[Client, list[Part]], Any]) -> AsyncMapResult:
             """Later tasks go with the flags of the first ones."""
@@ -223,8 +208,6 @@ class LoadBalancedView(View):
 
             def noted(client: Client, parts: list[Part]) -> Any:
                 self.history += [part.msg_id for part in parts]
-                for part in parts:
-                    part.after, part.follow = after, follow
                 return make(client, parts)
 
             return self.client.submit("chunk", calls, noted, sizes=sizes, label=label, terms=terms)  # type: ignore[no-any-return]
@@ -282,32 +265,14 @@ class LoadBalancedView(View):
         return LazyMap(submit, zip(*sequences, strict=False), most, ordered, return_exceptions)
 
     def _apply_to_parts(
-        self,
-        f: Callable[..., Any],
-        sequences: Sequence[Any],
-        *,
-        chunksize: int | None = None,
-        return_exceptions: bool = False,
-        **_direct: Any,
+        self, f: Callable[..., Any], sequences: Sequence[Any], *, dist: str, chunksize: int | None, return_exceptions: bool
     ) -> Any:
-        """``f`` once for each ``chunksize`` elements of the sequences; ``ParallelFunction`` calls it (features RF-07).
-
-        Returns
-        -------
-        An AsyncMapResult, or with ``block`` the joined results.
-        """
-        name = name_of(f, "parallel")
-        size = 1 if chunksize is None else chunksize
-        starts = range(0, len(sequences[0]), size)
-        columns = [list(seq) if isinstance(seq, range) else seq for seq in sequences]
-        calls = [(pack_call(f, tuple(column[start : start + size] for column in columns)), [None]) for start in starts]
-
-        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
-            return AsyncMapResult(
-                client, self._noted(parts), name, join=partition.join_results, return_exceptions=return_exceptions
-            )
-
-        return self._submit("apply", calls, make, None, terms=self._terms(f, "parallel"))
+        """``f`` once for each ``chunksize`` elements of the sequences, by default for each (features RF-07)."""
+        bounds = partition.chunk_bounds(len(sequences[0]), 1 if chunksize is None else chunksize)
+        columns = [list(sequence) if isinstance(sequence, range) else sequence for sequence in sequences]
+        parts = ((None, [column[start:stop] for column in columns]) for start, stop in bounds)
+        terms = self._terms(f, "parallel")
+        return self._submit_parts(f, parts, partition.join_results, return_exceptions, terms=terms)
 
     def register_joblib_backend(self, name: str = "pxkernel", make_default: bool = False) -> None:
         """Have joblib run on this view's engines, ``joblib.parallel_config(name)`` (features JOB-02).

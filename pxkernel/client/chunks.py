@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 from ..protocol.bundle import bundle
-from ..protocol.pack import Frame, detached, pack, pack_call
+from ..protocol.pack import Frame, detached, pack_block, pack_items
 
 #: So many seconds a task should take at most, and at least even when few items are left: a task costs some 0.3 ms itself.
 TASK_SECONDS = 0.03
@@ -53,7 +54,7 @@ class Chunks:
     """
 
     def __init__(self, f: Callable[..., Any], columns: Sequence[Any], length: int, engines: int, single: bool = False):
-        self._function = detached(pack_call(f))
+        self._function = detached(pack_block(f, (), 0, uuid4().hex))
         grain = 1 if single else -(-length // GRAINS)
         # A slice of a range is no plain data.
         columns = [list(column) if isinstance(column, range) else column for column in columns]
@@ -115,12 +116,4 @@ class Chunks:
 def _grains(columns: Sequence[Any], length: int, size: int) -> Iterator[tuple[list[Frame], int]]:
     for start in range(0, length, size):
         stop = min(start + size, length)
-        yield detached(_pack_items([column[start:stop] for column in columns], start)), stop - start
-
-
-def _pack_items(slices: list[Any], start: int) -> list[Frame]:
-    try:
-        return pack(slices)
-    except Exception as error:
-        where = f"the items from {start} on" if len(slices[0]) > 1 else f"item {start}"
-        raise type(error)(f"cannot send {where}: {error}") from None
+        yield detached(pack_items([column[start:stop] for column in columns], start)), stop - start

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from itertools import count
 from pathlib import Path
@@ -323,6 +323,8 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
                 task = f"{self._session}:{next(self._numbers)}"
                 part = Part(task, engine, self._uuid(engine), method, code, sizes[index] if sizes else 1, now)
                 part.label, part.lent = label, payload if isinstance(payload, Shared) else None
+                if terms is not None:
+                    part.after, part.follow = (terms[rule][0] if rule in terms else () for rule in ("after", "follow"))
                 parts.append(part)
                 targets.append([task, engine])
             call = [kind, options, targets]

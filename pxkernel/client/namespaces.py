@@ -34,9 +34,6 @@ class Namespaces(View):
         track: bool | None = None,
     ) -> Any: ...
 
-    @abstractmethod
-    def _resolve(self, targets: Targets) -> tuple[list[int], bool]: ...
-
     def push(self, ns: Mapping[str, Any], targets: Targets = None, block: bool | None = None, track: bool | None = None) -> Any:
         """Bind names on every target.
 

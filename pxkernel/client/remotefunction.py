@@ -95,6 +95,8 @@ class RemoteFunction:
     def __init__(self, view: View, f: Callable[..., Any], block: bool | None = None, **flags: Any):
         if not callable(f):
             raise TypeError(f"{type(self).__name__} needs a function, not {f!r}")
+        if not hasattr(view, "set_flags"):
+            raise TypeError(f"{type(self).__name__} needs a view, not {view!r}")
         functools.update_wrapper(self, f, updated=())
         if not hasattr(self, "__name__"):
             self.__name__ = type(f).__name__
@@ -175,7 +177,7 @@ class ParallelFunction(RemoteFunction):
         Raises
         ------
         TypeError
-            There are keyword arguments.
+            There are keyword arguments, or one that is no sequence.
         ValueError
             The sequences have different lengths.
         """
@@ -183,11 +185,11 @@ class ParallelFunction(RemoteFunction):
             raise TypeError(f"Unexpected keyword arguments: {kwargs}")
         if not sequences:
             raise TypeError("must have some sequences to map onto!")
-        columns = [sequence if hasattr(sequence, "__len__") else list(sequence) for sequence in sequences]
+        columns = [_sized(sequence, index) for index, sequence in enumerate(sequences)]
         lengths = [len(column) for column in columns]
         if len(set(lengths)) > 1:
             raise ValueError(f"all sequences must have equal length, but have {lengths}")
-        options = {"dist": self.dist, "chunksize": self.chunksize, "ordered": self.ordered}
+        options: dict[str, Any] = {"dist": self.dist, "chunksize": self.chunksize}
         return self._flagged()._apply_to_parts(self.func, columns, return_exceptions=self.return_exceptions, **options)
 
     def map(self, /, *sequences: Any) -> list[Any] | AsyncMapResult:
@@ -203,6 +205,16 @@ class ParallelFunction(RemoteFunction):
             if self.chunksize is not None:
                 options["chunksize"] = self.chunksize
         return self._flagged().map(self.func, *sequences, **options)  # type: ignore[no-any-return]
+
+
+def _sized(sequence: Any, index: int) -> Any:
+    try:
+        if hasattr(sequence, "__len__"):
+            len(sequence)  # an array of no dimensions has none
+            return sequence
+        return list(sequence)
+    except TypeError as error:
+        raise TypeError(f"argument {index} is no sequence: {error}") from None
 
 
 def interactive(f: Callable[..., Any]) -> Callable[..., Any]:

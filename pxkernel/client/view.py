@@ -12,13 +12,10 @@ from ..protocol import partition, serialize
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
 from .imports import SyncImports
-from .mapresult import AsyncMapResult
 from .namespaces import Namespaces
-from .records import Part
 from .viewbase import name_of
 
 if TYPE_CHECKING:
-    from .client import Client
     from .targets import Targets
 
 
@@ -57,12 +54,6 @@ class DirectView(Namespaces):
         return self._submit(
             "apply", [(payload, engines)], lambda c, p: AsyncResult(c, p, name, single), block, track=track
         )
-
-    def _resolve(self, targets: Targets) -> tuple[list[int], bool]:
-        engines, single = self.client.resolve(self.targets if targets is None else targets)
-        if not engines:
-            raise IndexError("this view has no engines")
-        return engines, single
 
     # -- running code -------------------------------------------------------------------------------------------------
 
@@ -223,64 +214,28 @@ class DirectView(Namespaces):
         TypeError
             There is no sequence, or ``f`` cannot be called.
         ValueError
-            ``chunksize`` is less than 1.
+            ``chunksize`` is no positive int.
         CompositeError
             With ``block``: one member for every item that failed.
         """
-        name = name_of(f, "map")
-        if chunksize is not None and chunksize < 1:
-            raise ValueError(f"chunksize must be at least 1, not {chunksize!r}")
+        name_of(f, "map")
         columns, length = partition.columns(sequences)
-        engines, _ = self._resolve(None)
-        calls, sizes = [], []
+        engines, _ = self._resolve()
         if chunksize is None:
-            blocks = partition.bounds(length, len(engines))
+            bounds = partition.bounds(length, len(engines))
         else:
-            blocks = [(start, min(start + chunksize, length)) for start in range(0, length, chunksize)]
-        for engine, (start, stop) in zip(cycle(engines), blocks, strict=False):
-            if start < stop:
-                calls.append((pack_call(f, tuple(column[start:stop] for column in columns), {}), [engine]))
-                sizes.append(stop - start)
-
-        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
-            return AsyncMapResult(client, parts, name, return_exceptions=return_exceptions)
-
-        return self._submit("map", calls, make, block, sizes=sizes, track=track, label=label)
+            bounds = partition.chunk_bounds(length, chunksize)
+        blocks = zip(cycle(engines), bounds, strict=False)
+        return self._submit_map(f, columns, blocks, block, return_exceptions=return_exceptions, track=track, label=label)
 
     def _apply_to_parts(
-        self,
-        f: Callable[..., Any],
-        sequences: Sequence[Any],
-        *,
-        dist: str = "b",
-        return_exceptions: bool = False,
-        **_balancing: Any,
+        self, f: Callable[..., Any], sequences: Sequence[Any], *, dist: str, chunksize: int | None, return_exceptions: bool
     ) -> Any:
-        """``f`` once for each target that gets a part of the sequences; ``ParallelFunction`` calls it.
-
-        Returns
-        -------
-        An AsyncMapResult, or with ``block`` the joined results.
-        """
-        name = name_of(f, "parallel")
-        engines, _ = self._resolve(None)
+        """``f`` once for each target that gets a part of the sequences (features RF-03)."""
+        engines, _ = self._resolve()
         columns = [partition.split(sequence, len(engines), dist) for sequence in sequences]
-        calls = [
-            (pack_call(f, parts, {}), [engine])
-            for engine, *parts in zip(engines, *columns, strict=True)
-            if len(parts[0])
-        ]
-
-        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
-            return AsyncMapResult(
-                client,
-                parts,
-                name,
-                join=lambda values: partition.join_results(values, dist),
-                return_exceptions=return_exceptions,
-            )
-
-        return self._submit("apply", calls, make, None)
+        parts = zip(engines, zip(*columns, strict=True), strict=True)
+        return self._submit_parts(f, parts, lambda values: partition.join_results(values, dist), return_exceptions)
 
     def activate_first(self) -> None:
         """Called for each new Client in IPython: ``%px`` uses this view if it has none that can be used (features RC-14)."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from uuid import uuid4
 
+from ..protocol.pack import pack_block, pack_call
 from ..protocol.standins import Reference
 from . import representation
 from .asyncresult import AsyncResult
@@ -137,6 +139,19 @@ class View(ABC):
     def _apply(self, f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], block: bool | None) -> Any:
         """Called by ``apply`` and its relatives; ``block`` None means the view's."""
 
+    def _resolve(self, targets: Targets = None) -> tuple[list[int], bool]:
+        """As ``Client.resolve``, by default of this view's targets.
+
+        Raises
+        ------
+        IndexError
+            There are none.
+        """
+        engines, single = self.client.resolve(self._or_own(targets))
+        if not engines:
+            raise IndexError("this view has no engines")
+        return engines, single
+
     def _submit(
         self,
         kind: str,
@@ -186,8 +201,59 @@ class View(ABC):
 
     # -- mapping ------------------------------------------------------------------------------------------------------
 
+    def _submit_map(
+        self,
+        f: Callable[..., Any],
+        columns: Sequence[Any],
+        blocks: Iterable[tuple[int | None, tuple[int, int]]],
+        block: bool | None,
+        *,
+        return_exceptions: bool,
+        ordered: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Submit a map in blocks of items: (engine, (start, end)), the engine None for a balanced one.
+
+        The options are those of ``_submit``.
+        """
+        name, of = name_of(f, "map"), uuid4().hex
+        calls, sizes = [], []
+        for engine, (start, end) in blocks:
+            if start < end:
+                calls.append((pack_block(f, [column[start:end] for column in columns], start, of), [engine]))
+                sizes.append(end - start)
+
+        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
+            return AsyncMapResult(client, parts, name, return_exceptions=return_exceptions, ordered=ordered)
+
+        return self._submit("map", calls, make, block, sizes=sizes, **options)
+
+    def _submit_parts(
+        self,
+        f: Callable[..., Any],
+        parts: Iterable[tuple[int | None, Sequence[Any]]],
+        join: Callable[[list[Any]], Any],
+        return_exceptions: bool,
+        **options: Any,
+    ) -> Any:
+        """Submit the calls of a ParallelFunction: (engine, arguments), which are parts of its sequences.
+
+        Returns
+        -------
+        An AsyncMapResult, or with ``block`` the joined results.
+        """
+        name = name_of(f, "parallel")
+        calls = [(pack_call(f, arguments), [engine]) for engine, arguments in parts if len(arguments[0])]
+
+        def make(client: Client, parts: list[Part]) -> AsyncMapResult:
+            return AsyncMapResult(client, parts, name, join=join, return_exceptions=return_exceptions)
+
+        return self._submit("apply", calls, make, None, **options)
+
     @abstractmethod
-    def _apply_to_parts(self, f: Callable[..., Any], sequences: Sequence[Any], **options: Any) -> Any:
+    def _apply_to_parts(
+        self, f: Callable[..., Any], sequences: Sequence[Any], *, dist: str, chunksize: int | None, return_exceptions: bool
+    ) -> Any:
         """Called by ParallelFunction: ``f`` once for each part of the sequences, which are of one length."""
 
     @abstractmethod

@@ -66,6 +66,10 @@ class InterruptGate:
         self._before: dict[int, Any] = {}
         self._before_hook = sys.unraisablehook
 
+    def shield(self, function: Callable[..., Any]) -> None:
+        """Never interrupt this function nor what it calls."""
+        self._shielded.add(_code(function))
+
     # -- in the main thread -------------------------------------------------------------------------------------------
 
     def open(self) -> None:

@@ -1,36 +1,45 @@
-"""One task: unpack, call, pack, and the record of an error.
-
-The record is what ``protocol.messages.Finished`` describes; its ``error`` holds the engine's own IPython traceback of the
-user's frames, without ours.
-"""
+"""One task: unpack, call, pack. Its record is what ``protocol.messages.Finished`` describes."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from inspect import isawaitable
-from types import TracebackType
+from dataclasses import dataclass, field
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from ..errors import UnmetDependency, class_names
 from ..protocol.bundle import unbundle
-from ..protocol.pack import detached, missing_name_hint, pack_result, unpack
+from ..protocol.pack import detached, pack_result, unpack
 from ..protocol.sharing import load, share
 from ..protocol.wire import raw
 from . import namespace
 from .dependent import dependent
+from .describe import Describer
 from .interrupts import InterruptGate
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 Outcome = tuple[dict[str, Any], list[Any]]
 
-#: A map shows the tracebacks of its first failing items; the others keep their name and text.
-SHOWN_FAILURES = 10
+
+@dataclass(slots=True)
+class Mapped:
+    """What the items of a map gave.
+
+    Attributes
+    ----------
+    of
+        The name of the map, the same in all of its tasks.
+    values
+        One for each item, None for one that failed.
+    failures
+        [index, description of the error] pairs.
+    """
+
+    of: Any
+    values: list[Any] = field(default_factory=list)
+    failures: list[list[Any]] = field(default_factory=list)
 
 
 class Runner:
@@ -44,6 +53,9 @@ class Runner:
         self._shell = kernel.shell
         namespace.user = kernel.shell.user_ns
         self._gate = gate
+        self._describer = Describer(kernel.shell)
+        # An interrupt that fell into it would be lost, or end the kernel.
+        gate.shield(self._describer.describe)
         #: Whether the controller opens shared memory of this process.
         self.shares = False
         self._kinds: dict[str, Callable[[Sequence[Any]], Any]] = {
@@ -73,58 +85,92 @@ class Runner:
         self, kind: str, payload: Sequence[Any], record: dict[str, Any]
     ) -> tuple[Awaitable[Any] | None, list[Any]]:
         """What may be interrupted: an awaitable, or the frames of the result."""
-        value, failures = self._kinds[kind](payload)
-        if isawaitable(value):
-            return value, []
-        if failures:
-            record["failures"] = failures
-        return None, self._pack(value)
+        value = self._kinds[kind](payload)
+        return (value, []) if isawaitable(value) else (None, self._pack(value, record))
 
     def _failed(self, record: dict[str, Any], error: BaseException) -> None:
         record["status"] = "error"
-        record["error"] = self.describe(error)
+        record["error"] = self._describer.describe(error)
         if isinstance(error, UnmetDependency):
             record["unmet"] = True
 
     def _unpack(self, payload: Sequence[Any]) -> Any:
         return unpack(load(payload), namespace=self._shell.user_ns, travelled=namespace.travelled)
 
-    def _pack(self, value: Any) -> list[Any]:
+    def _pack(self, value: Any, record: dict[str, Any]) -> list[Any]:
+        """The frames of a result; a map's record is told of the items that have none."""
+        if not isinstance(value, Mapped):
+            return self._frames(value)
+        try:
+            frames = self._frames(value.values)
+        except Exception:
+            self._leave_out(value)
+            frames = self._frames(value.values)
+        if value.failures:
+            record["failures"] = sorted(value.failures, key=lambda failure: failure[0])
+        return frames
+
+    def _frames(self, value: Any) -> list[Any]:
         # Both copy: the next task may change the very arrays that this one has returned, before they are on the way.
         frames = pack_result(value)
         return (share(frames) if self.shares else None) or detached(frames)
 
-    def _apply(self, payload: Sequence[Any]) -> tuple[Any, None]:
-        function, args, kwargs = self._unpack(payload)
-        if isinstance(function, dependent):
-            function.check()
-        return function(*args, **kwargs), None
-
-    def _map(self, payload: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
-        function, columns, _ = self._unpack(payload)
-        return self._each(function, zip(*columns, strict=False))
-
-    def _chunk(self, payload: Sequence[Any]) -> tuple[list[Any], list[list[Any]]]:
-        """As a map, of a bundle: the function, and columns of items several times."""
-        (function, _, _), *grains = map(self._unpack, unbundle(payload))
-        return self._each(function, (items for columns in grains for items in zip(*columns, strict=False)))
-
-    def _each(self, function: Any, arguments: Iterable[tuple[Any, ...]]) -> tuple[list[Any], list[list[Any]]]:
-        """A failing item costs its own result and nobody else's (features MAP-05, MAP-06)."""
-        values: list[Any] = []
-        failures: list[list[Any]] = []
-        if isinstance(function, dependent):
-            function.check()
-        for index, items in enumerate(arguments):
+    def _leave_out(self, mapped: Mapped) -> None:
+        """Make failures of the items whose results cannot travel."""
+        for index, value in enumerate(mapped.values):
             try:
-                values.append(function(*items))
-            except UnmetDependency:
-                # All of it goes to another engine.
-                raise
+                pack_result(value)
             except Exception as error:
-                values.append(None)
-                failures.append([index, self.describe(error, shown=len(failures) < SHOWN_FAILURES)])
-        return values, failures
+                mapped.values[index] = None
+                mapped.failures.append([index, self._describer.describe_item(error, mapped.of)])
+
+    # -- kinds of tasks -----------------------------------------------------------------------------------------------
+
+    def _apply(self, payload: Sequence[Any]) -> Any:
+        function, args, kwargs = self._unpack(payload)
+        return _checked(function)(*args, **kwargs)
+
+    def _map(self, payload: Sequence[Any]) -> Mapped | Awaitable[Mapped]:
+        function, columns, of = self._unpack(payload)
+        return self._each(function, zip(*columns, strict=False), of.get("map"))
+
+    def _chunk(self, payload: Sequence[Any]) -> Mapped | Awaitable[Mapped]:
+        """As a map, of a bundle: the function, and columns of items several times."""
+        (function, _, of), *grains = map(self._unpack, unbundle(payload))
+        items = (items for columns in grains for items in zip(*columns, strict=False))
+        return self._each(function, items, of.get("map"))
+
+    def _each(
+        self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], of: Any
+    ) -> Mapped | Awaitable[Mapped]:
+        """A failing item costs its own result and nobody else's (features MAP-05, MAP-06)."""
+        function, mapped = _checked(function), Mapped(of)
+        if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+            return self._each_awaited(function, arguments, mapped)
+        for items in arguments:
+            try:
+                mapped.values.append(function(*items))
+            except Exception as error:
+                self._item_failed(mapped, error)
+        return mapped
+
+    async def _each_awaited(
+        self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], mapped: Mapped
+    ) -> Mapped:
+        """One after the other, as an engine does everything."""
+        for items in arguments:
+            try:
+                mapped.values.append(await function(*items))
+            except Exception as error:
+                self._item_failed(mapped, error)
+        return mapped
+
+    def _item_failed(self, mapped: Mapped, error: Exception) -> None:
+        if isinstance(error, UnmetDependency):
+            # All of it goes to another engine.
+            raise error
+        mapped.failures.append([len(mapped.values), self._describer.describe_item(error, mapped.of)])
+        mapped.values.append(None)
 
     async def _awaited(self, task_id: str, record: dict[str, Any], awaitable: Awaitable[Any]) -> Outcome:
         frames: list[Any] = []
@@ -140,7 +186,7 @@ class Runner:
             value, leaving = await task
             if leaving is not None:
                 raise leaving
-            frames = self._pack(value)
+            frames = self._pack(value, record)
         except BaseException as error:
             if interrupts and isinstance(error, asyncio.CancelledError):
                 error = KeyboardInterrupt().with_traceback(error.__traceback__)
@@ -156,7 +202,7 @@ class Runner:
         try:
             reply = await self._kernel.do_execute(code, silent=True, store_history=False)
         except BaseException as error:
-            reply = {"status": "error", **self.describe(error)}
+            reply = {"status": "error", **self._describer.describe(error)}
         self._gate.end()
         if reply["status"] != "ok":
             record["status"] = "error"
@@ -164,41 +210,10 @@ class Runner:
             raised = sys.last_value
             # The class is that of the exception which IPython has just shown; its name proves that it is the same one.
             error["mro"] = class_names(type(raised)) if type(raised).__name__ == reply["ename"] else []
-            self._hint(error, raised)
+            self._describer.hint(error, raised)
             record["error"] = error
         record["completed"] = time.time()
         return record, []
-
-    # -- errors -------------------------------------------------------------------------------------------------------
-
-    def describe(self, error: BaseException, shown: bool = True) -> dict[str, Any]:
-        """The record of an exception: JSON values only."""
-        description = {
-            "ename": type(error).__name__,
-            "evalue": _text(error),
-            "traceback": self._render(error) if shown else [],
-            "mro": class_names(type(error)),
-        }
-        self._hint(description, error)
-        return description
-
-    def _hint(self, description: dict[str, Any], error: BaseException | None) -> None:
-        name = getattr(error, "name", None)
-        if not isinstance(error, NameError) or not name:
-            return
-        hint = missing_name_hint(name, namespace.travelled)
-        if hint:
-            description["traceback"] = [*description["traceback"], hint]
-
-    def _render(self, error: BaseException) -> list[str]:
-        trace = user_frames(error.__traceback__)
-        for cause in _chain(error):
-            cause.__traceback__ = user_frames(cause.__traceback__)
-        try:
-            lines = self._shell.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=0)
-            return list(map(str, lines))
-        except Exception:
-            return "".join(traceback.format_exception(type(error), error, trace)).splitlines()
 
 
 async def _held(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
@@ -209,31 +224,9 @@ async def _held(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-def user_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback without the frames of pxkernel."""
-    frames = []
-    while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-            frames.append(trace)
-        trace = trace.tb_next
-    kept: TracebackType | None = None
-    for frame in reversed(frames):
-        kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return kept
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
-    cause = error.__cause__ or error.__context__
-    while cause is not None and cause not in found:
-        found.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return found
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:
-        return f"<its text cannot be had: {type(broken).__name__}>"
-
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function itself, if this engine has what it depends on."""
+    if isinstance(function, dependent):
+        function.check()
+        return function.f
+    return function

@@ -23,7 +23,10 @@ from typing import Any
 from pxkernel.protocol import prepared, travel
 from pxkernel.protocol.arrive import Travelled, load_for, missing_name_hint
 
-__all__ = ["Frame", "Travelled", "detached", "missing_name_hint", "pack", "pack_call", "pack_result", "unpack"]
+__all__ = [
+    *("Frame", "Travelled", "detached", "missing_name_hint"),
+    *("pack", "pack_block", "pack_call", "pack_items", "pack_result", "unpack"),
+]
 
 Frame = bytes | bytearray | memoryview
 
@@ -103,17 +106,43 @@ def pack_call(
     """The frames of `(f, args, kwargs)`; the error of a call that cannot travel names the argument to blame."""
     args, kwargs = tuple(args), kwargs or {}
     try:
-        if _is_plain((args, kwargs)):
-            function = prepared.pickle_of(f, namespace, lambda: _in_one_piece(pack(f, namespace=namespace)))
-            if function is not None:
-                head, *buffers = _pack_plain((args, kwargs))
-                return [b"".join([_CALL_START.pack(_CALL, len(function)), function, head]), *buffers]
-        return pack((f, args, kwargs), namespace=namespace)
+        return _pack_call(f, args, kwargs, namespace)
     except Exception as error:
-        suspects = [(f"function {getattr(f, '__name__', '')}".rstrip(), f)]
+        suspects = [_suspect(f)]
         suspects += [(f"argument {index}", arg) for index, arg in enumerate(args)]
         suspects += [(f"argument {name}", arg) for name, arg in kwargs.items()]
         raise _refusal(suspects, error, namespace) from None
+
+
+def _pack_call(
+    f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], namespace: dict[str, Any] | None = None
+) -> list[Frame]:
+    if _is_plain((args, kwargs)):
+        function = prepared.pickle_of(f, namespace, lambda: _in_one_piece(pack(f, namespace=namespace)))
+        if function is not None:
+            head, *buffers = _pack_plain((args, kwargs))
+            return [b"".join([_CALL_START.pack(_CALL, len(function)), function, head]), *buffers]
+    return pack((f, args, kwargs), namespace=namespace)
+
+
+def pack_block(f: Any, columns: Sequence[Any], start: int, of: str) -> list[Frame]:
+    """The frames of the call of `f` for each item of a block of the map `of`; the error names the item to blame.
+
+    `columns` has a slice of each sequence; the first item is the one with index `start`.
+    """
+    try:
+        return _pack_call(f, tuple(columns), {"map": of})
+    except Exception as error:
+        suspects = [_suspect(f), *(_items_to_blame(columns, start) if columns else ())]
+        raise _refusal(suspects, error, None) from None
+
+
+def pack_items(columns: Sequence[Any], start: int) -> list[Frame]:
+    """The frames of some items of a map without its function; as `pack_block`."""
+    try:
+        return pack(list(columns))
+    except Exception as error:
+        raise _refusal(_items_to_blame(columns, start), error, None) from None
 
 
 def _in_one_piece(frames: Sequence[Frame]) -> bytes | None:
@@ -215,6 +244,23 @@ def _writable(frame: Frame) -> Frame:
 
 
 # --- naming what cannot travel
+
+
+def _suspect(f: Any) -> tuple[str, Any]:
+    return f"function {getattr(f, '__name__', '')}".rstrip(), f
+
+
+def _items_to_blame(columns: Sequence[Any], start: int) -> list[tuple[str, Any]]:
+    """The first item of a map that cannot travel, found by halving."""
+    low, high = 0, len(columns[0])
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _failure([column[low:middle] for column in columns], None) is None:
+            low = middle
+        else:
+            high = middle
+    item = [column[low] for column in columns]
+    return [(f"item {start + low}", item[0] if len(item) == 1 else item)]
 
 
 def _refusal(suspects: list[tuple[str, Any]], error: Exception, namespace: dict[str, Any] | None) -> Exception:

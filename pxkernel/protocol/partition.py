@@ -7,13 +7,16 @@ does: lists, tuples, strings, arrays (by rows). A ``range`` becomes lists, as ev
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from itertools import chain, zip_longest
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice, zip_longest
 from typing import Any
 
 from .copying import copy_each, shares
 
 _MISSING = object()
+#: A slice of one of these has the items that iterating over it gives. That of a table, for example, has not.
+_SLICED = (list, tuple, str, bytes, bytearray, memoryview, range, array)
 
 
 def check_dist(dist: str) -> None:
@@ -33,8 +36,23 @@ def bounds(length: int, parts: int) -> list[tuple[int, int]]:
     return list(zip(starts, starts[1:], strict=False))
 
 
+def chunk_bounds(length: int, chunksize: Any) -> list[tuple[int, int]]:
+    """The ``(start, stop)`` of contiguous parts of ``chunksize`` items; the last one may be shorter.
+
+    Raises
+    ------
+    ValueError
+        ``chunksize`` is no positive int.
+    """
+    if not isinstance(chunksize, int) or isinstance(chunksize, bool) or chunksize < 1:
+        raise ValueError(f"chunksize must be a positive int (or 'auto', for a balanced map), not {chunksize!r}")
+    return [(start, min(start + chunksize, length)) for start in range(0, length, chunksize)]
+
+
 def columns(sequences: Sequence[Any]) -> tuple[list[Any], int]:
     """The arguments of a map as sequences that can be sliced, and the length of the shortest (features MAP-01, MAP-04).
+
+    Of iterables without a length as much is taken as the shortest of the others has.
 
     Raises
     ------
@@ -43,8 +61,29 @@ def columns(sequences: Sequence[Any]) -> tuple[list[Any], int]:
     """
     if not sequences:
         raise TypeError("must have some sequences to map onto!")
-    found = [seq if hasattr(seq, "__getitem__") and not isinstance(seq, Mapping) else list(seq) for seq in sequences]
-    return found, min(map(len, found))
+    found = [sequence if _can_be_sliced(sequence) else _iterable(sequence, index) for index, sequence in enumerate(sequences)]
+    lengths = [len(sequence) for sequence in found if hasattr(sequence, "__len__")]
+    if not lengths:
+        rows = list(zip(*found, strict=False))
+        return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in found], len(rows)
+    taken = [sequence if _can_be_sliced(sequence) else list(islice(sequence, min(lengths))) for sequence in found]
+    return taken, min(map(len, taken))
+
+
+def _can_be_sliced(sequence: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(sequence, numpy.ndarray):
+        return sequence.ndim > 0
+    return isinstance(sequence, _SLICED)
+
+
+def _iterable(sequence: Any, index: int) -> Iterable[Any]:
+    try:
+        iterator = iter(sequence)
+    except TypeError as error:
+        raise TypeError(f"sequence {index} to map onto is none: {error}") from None
+    # What has a length keeps it; of a mapping that are its keys.
+    return sequence if hasattr(sequence, "__len__") else iterator
 
 
 def split(seq: Any, parts: int, dist: str = "b") -> list[Any]:

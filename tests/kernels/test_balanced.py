@@ -368,7 +368,7 @@ def test_chunks_of_one_size(lview, chunksize):
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "big", True])
 def test_no_size(lview, bad):
-    with pytest.raises(ValueError, match="chunksize must be 'auto' or a positive int"):
+    with pytest.raises(ValueError, match="chunksize must be a positive int"):
         lview.map(abs, [1], chunksize=bad)
     assert not lview.history
 
@@ -385,6 +385,48 @@ def test_errors_of_items(lview):
         assert values[:10] + values[11:] == [1 / x for x in range(-10, 10) if x]
     quiet = lview.map_sync(lambda x: 1 / x, range(2), return_exceptions=True)
     assert isinstance(quiet[0], ZeroDivisionError) and quiet[1] == 1.0
+
+
+def test_a_map_of_which_everything_fails(lview):
+    """MAP-05: its tasks grow all the same, since only the first errors of each engine are rendered."""
+    result = lview.map_async(lambda x: 1 / x, [0] * 3000)
+    error = result.exception()
+    assert len(error.exceptions) == 3000
+    assert len(result.msg_ids) < 1000
+    with_traceback = [member for member in error.exceptions if member.traceback]
+    assert 1 <= len(with_traceback) <= 10 * len(lview)
+
+
+def test_an_item_whose_result_cannot_travel(view, lview):
+    """MAP-05, MAP-06: it costs its own result only, also on a DirectView."""
+    for either in (view, lview):
+        lost = either.map_sync(lambda x: __import__("threading").Lock() if x == 2 else x, range(20), return_exceptions=True)
+        assert [value for value in lost if not isinstance(value, px.RemoteError)] == [x for x in range(20) if x != 2]
+        assert isinstance(lost[2], TypeError) and "cannot send the result (<unlocked _thread.lock" in lost[2].evalue
+
+
+async def slowly(x):
+    import asyncio
+
+    await asyncio.sleep(0)
+    return 1 / x
+
+
+def test_a_map_of_a_coroutine_function(view, lview):
+    """MAP-01, MAP-02, SER-18: as ``apply``, which awaits it."""
+    for either in (view, lview):
+        assert either.map_sync(slowly, [1, 2, 4]) == [1, 0.5, 0.25]
+        found = either.map_sync(slowly, [1, 0, 4], return_exceptions=True)
+        assert [type(value) for value in found][::2] == [float, float] and isinstance(found[1], ZeroDivisionError)
+
+
+def test_no_engines_to_choose_from(cluster4):
+    """LB-04: refused at the call."""
+    lview = cluster4.load_balanced_view([])
+    for call in (lambda: lview.apply(abs, 1), lambda: lview.map(abs, [1]), lambda: list(lview.imap(abs, [1]))):
+        with pytest.raises(IndexError, match="this view has no engines"):
+            call()
+    assert not lview.history
 
 
 def test_results_come_as_they_are_done(cluster4, lview, hold):
@@ -483,6 +525,14 @@ def test_imap(lview):
     for bad in (-1, 1.5, "many"):
         with pytest.raises(ValueError, match="max_outstanding"):
             lview.imap(abs, [1], max_outstanding=bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, "big", True])
+def test_a_parallel_function_of_no_size(lview, bad):
+    """RF-07"""
+    with pytest.raises(ValueError, match="chunksize must be a positive int"):
+        lview.parallel(chunksize=bad)(abs)([1, 2])
+    assert not lview.history
 
 
 def test_a_parallel_function(lview):

@@ -16,7 +16,16 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from pxkernel.protocol.pack import Travelled, missing_name_hint, pack, pack_call, pack_result, unpack
+from pxkernel.protocol.pack import (
+    Travelled,
+    missing_name_hint,
+    pack,
+    pack_block,
+    pack_call,
+    pack_items,
+    pack_result,
+    unpack,
+)
 
 _cells = iter(range(10**6))
 
@@ -618,6 +627,19 @@ def test_the_error_names_the_argument():
     for call, message in cases:
         with pytest.raises(TypeError, match=message):
             pack_call(*call)
+
+
+def test_the_item_of_a_map_that_cannot_travel_is_named():
+    """MAP-01, ERR-19: by its index in the input of the user, who knows nothing of blocks."""
+    lock = threading.Lock()
+    values = [*range(1000), lock, *range(1000)]
+    for call in (lambda: pack_block(abs, [values], 5000, "m"), lambda: pack_items([values], 5000)):
+        with pytest.raises(TypeError, match=r"^cannot send item 6000 \(<unlocked _thread.lock .*cannot pickle '_thread.lock'"):
+            call()
+    with pytest.raises(TypeError, match=r"^cannot send item 1\[1\] \(<unlocked"):
+        pack_block(abs, [[1, 2], [3, lock]], 0, "m")
+    with pytest.raises(TypeError, match="^cannot send function f, default value 0"):
+        pack_block(Notebook("def f(x, l=lock): pass", lock=lock)["f"], [[1, 2]], 0, "m")
 
 
 def test_other_errors_become_pickling_errors():

@@ -2,12 +2,15 @@
 
 import random
 import sys
+from array import array
+from collections import deque
+from itertools import count
 
 import numpy as np
 import pytest
 
 from pxkernel.protocol import copying, partition
-from pxkernel.protocol.partition import bounds, join, split
+from pxkernel.protocol.partition import bounds, chunk_bounds, columns, join, split
 
 
 def test_the_first_parts_are_one_longer():
@@ -178,3 +181,57 @@ def test_other_large_arrays_are_left_to_numpy(two_threads, parts):
 def test_large_arrays_that_do_not_fit_together(two_threads):
     with pytest.raises(ValueError, match="dimension"):
         join([np.zeros((5, 2)), np.zeros((5, 3))])
+
+
+# ---- the arguments of a map
+
+
+class Rows:
+    """Like a table: a slice has rows, iterating gives the names of the columns."""
+
+    def __getitem__(self, key):
+        return Rows()
+
+    def __len__(self):
+        return 5
+
+    def __iter__(self):
+        return iter("ab")
+
+
+def test_columns_are_what_iterating_gives():
+    """MAP-01: of a table, which can be sliced, that is not its slices."""
+    assert columns([Rows()]) == ([["a", "b"]], 2)
+    assert columns([deque([1, 2, 3])]) == ([[1, 2, 3]], 3)
+    assert columns([{"a": 1}, {"b": 2}.items()]) == ([["a"], [("b", 2)]], 1)
+
+
+@pytest.mark.parametrize("sequence", [[1, 2], (1, 2), "ab", b"ab", range(2), array("d", [1, 2]), np.zeros((2, 3))])
+def test_what_can_be_sliced_is_not_copied(sequence):
+    assert columns([sequence])[0][0] is sequence
+
+
+def test_columns_end_with_the_shortest():
+    """MAP-04: also where others never end, whichever comes first."""
+    assert columns([count(), "abc"]) == ([[0, 1, 2], "abc"], 3)
+    assert columns(["abc", count(), (x for x in "de")]) == (["abc", [0, 1, 2], ["d", "e"]], 2)
+    assert columns([count(), (x for x in "de")]) == ([[0, 1], ["d", "e"]], 2)
+    assert columns([iter(()), count()]) == ([[], []], 0)
+
+
+@pytest.mark.parametrize("value", [5, None, np.array(5)])
+def test_what_cannot_be_mapped_over_is_named(value):
+    """MAP-01"""
+    with pytest.raises(TypeError, match="sequence 1 to map onto is none: "):
+        columns([[1], value])
+    with pytest.raises(TypeError, match="must have some sequences"):
+        columns([])
+
+
+def test_chunks_of_one_size():
+    """MAP-02"""
+    assert chunk_bounds(5, 2) == [(0, 2), (2, 4), (4, 5)]
+    assert chunk_bounds(0, 2) == []
+    for bad in (0, -1, 1.5, "x", None, True):
+        with pytest.raises(ValueError, match="chunksize must be a positive int"):
+            chunk_bounds(5, bad)

@@ -180,3 +180,18 @@ def test_interactive_leaves_others_alone():
     """RF-08"""
     assert px.interactive(len) is len
     assert px.interactive(FakeClient) is FakeClient
+
+
+@pytest.mark.parametrize("value", [5, None, np.array(5)])
+def test_what_is_no_sequence(view, value):
+    """RF-04"""
+    with pytest.raises(TypeError, match="argument 1 is no sequence: "):
+        view.parallel()(add)([1], value)
+    assert not view.client.submitted
+
+
+def test_what_is_no_view():
+    """RF-01, RF-03"""
+    for decorate in (px.remote, px.parallel):
+        with pytest.raises(TypeError, match="needs a view, not 5"):
+            decorate(5)(add)
