@@ -40,6 +40,11 @@ def reduce_array(array: Any) -> Any:
     return _in_pieces(array)
 
 
+def is_numeric(dtype: Any) -> bool:
+    """Whether this is one of numpy's own types of numbers; ``isbuiltin`` alone denies it of one that has been unpickled."""
+    return dtype.kind in "biufc" and dtype.isbuiltin != 2
+
+
 def _in_pieces(array: Any) -> Any:
     if not array.flags.forc:
         array = array.copy()

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pxkernel.protocol import prepared, travel
+from pxkernel.protocol.arrays import is_numeric
 from pxkernel.protocol.arrive import Travelled, load_for, missing_name_hint
 
 __all__ = [
@@ -68,7 +69,7 @@ def _is_plain(obj: Any, depth: int = 3) -> bool:
     if kind is dict:
         return depth > 0 and len(obj) < 32 and all(type(k) is str and _is_plain(v, depth - 1) for k, v in obj.items())
     if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
-        return bool(obj.flags.writeable and obj.flags.forc and obj.dtype.isbuiltin == 1 and not obj.dtype.hasobject)
+        return bool(obj.flags.writeable and obj.flags.forc and is_numeric(obj.dtype))
     return False
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, islice, zip_longest
 from typing import Any
 
+from .arrays import is_numeric
 from .copying import copy_each, shares
 
 _MISSING = object()
@@ -159,11 +160,11 @@ def _concatenate(numpy: Any, parts: list[Any]) -> Any:
     plain = all(
         type(part) is numpy.ndarray
         and part.flags.c_contiguous
-        and part.dtype.isbuiltin == 1
+        and part.dtype.isnative
         and (part.dtype, part.shape[1:]) == (first.dtype, first.shape[1:])
         for part in parts
     )
-    if threads < 2 or not plain or first.dtype.hasobject:
+    if threads < 2 or not plain or not is_numeric(first.dtype):
         return numpy.concatenate(parts)
     joined = numpy.empty((sum(map(len, parts)), *first.shape[1:]), first.dtype)
     pieces, end = [], 0

@@ -1,9 +1,12 @@
 """Arrays: one rule at every size. What arrives is private and writable, the sender's is not changed, and dtype, order,
 shape and values survive (features SER-08, SER-09, SER-11)."""
 
+import pickle
+
 import numpy as np
 import pytest
 
+from pxkernel.protocol.arrays import is_numeric
 from pxkernel.protocol.pack import pack, unpack
 
 #: In elements of 8 bytes: around the floor of out-of-band buffers, the pickler's own pieces, and the cut of byte strings.
@@ -188,3 +191,12 @@ def run_bare():
         return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
     return run
+
+
+def test_numbers_are_told_from_what_only_looks_like_them():
+    for kind in ("?", "i1", "u8", "f2", "f8", "c16", ">i4"):
+        array = np.zeros(3, kind)
+        assert is_numeric(array.dtype)
+        assert is_numeric(pickle.loads(pickle.dumps(array)).dtype), "it has travelled"
+    for kind in ("O", "S3", "U3", "M8[s]", "m8[s]", "V4", [("a", "f8")]):
+        assert not is_numeric(np.zeros(3, kind).dtype)
