@@ -506,7 +506,7 @@ def test_ids_is_a_copy_and_sorted(cluster4):
         ([0, 9], IndexError, "No such engine: 9"),
         ("all", TypeError, "not <class 'str'>"),
         (1.5, TypeError, "not <class 'float'>"),
-        (True, TypeError, "booleans"),
+        (True, TypeError, "the id of an engine"),
         (["0"], IndexError, "No such engine: 0"),
     ],
 )

@@ -318,7 +318,7 @@ ARRAYS = {
     "big endian": np.arange(5, dtype=">i4"),
     "complex": np.array([1 + 2j, 3]),
     "structured": np.array([(1, 2.5), (3, 4.5)], dtype=[("a", "i2"), ("b", "f8")]),
-    "the id of an engine": np.array([True, False]),
+    "booleans": np.array([True, False]),
     "text": np.array(["ab", "c"]),
     "dates": np.array(["2020-01-02"], dtype="datetime64[D]"),
     "objects": np.array([1, "a", None], dtype=object),
