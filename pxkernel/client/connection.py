@@ -134,6 +134,8 @@ class Connection:
         self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
         self._socket.tcp_keepalive = 1
         self._socket.tcp_keepalive_idle = self._socket.tcp_keepalive_intvl = KEEPALIVE
+        # With data on its way nothing asks: it must not last longer than an idle connection, which has nine probes.
+        self._socket.tcp_maxrt = 10 * KEEPALIVE * 1000
 
     def send(self, message: Message, tracker: SendTracker | None = None) -> None:
         """Send a message; submissions wait here while the controller has no room for them.

@@ -58,8 +58,7 @@ def locate(
 
 def _described(info: Mapping[str, Any]) -> ClusterFile:
     file = clusterfile.parse(info, "connection_info")
-    if not file.alive():
-        raise ClusterError(f"the cluster {file.cluster_id!r} is not running any more")
+    clusterfile.check_alive(file, repr(file.cluster_id))
     return file
 
 

@@ -62,8 +62,9 @@ class Cluster(Findable, EngineOperations):
         How the controller reaches the kernels: "ipc" (Unix sockets), or "tcp" for kernels that know nothing else, such as
         Deno's. Then they listen on 127.0.0.1, where other users of this machine can connect; every message is signed.
     controller_ip
-        The address of the interface on which the controller listens for clients on other machines as well, "*" for all
-        of them; None: it does not. They need a copy of the cluster file, and what they send is always encrypted (CURVE).
+        The IPv4 address or the name of the interface on which the controller listens for clients on other machines as
+        well, "*" for all of them; None: it does not. They need a copy of the cluster file, and what they send is always
+        encrypted (CURVE).
     controller_location
         The name or address by which other machines find this one; None: ``controller_ip``, or this machine's name.
     controller_port
@@ -104,8 +105,8 @@ class Cluster(Findable, EngineOperations):
     provisioner = Wish(wishes.check_provisioner)
     engine_args = Wish(partial(wishes.check_strings, "engine_args"))
     transport = Wish(wishes.check_transport)
-    controller_ip = Wish(partial(wishes.check_text, "controller_ip"))
-    controller_location = Wish(partial(wishes.check_text, "controller_location"))
+    controller_ip = Wish(wishes.check_ip)
+    controller_location = Wish(wishes.check_location)
     controller_port = Wish(wishes.check_port)
     environment = Wish(wishes.check_environment)
     on_start = Wish(wishes.check_on_start)
@@ -245,8 +246,7 @@ class Cluster(Findable, EngineOperations):
             location=self.controller_location,
             scheme=self.scheme,
         )
-        self._process = start_controller(settings, limits)
-        self._file = clusterfile.read(directory / clusterfile.FILE_NAME)
+        self._process, self._file = start_controller(settings, limits)
         if self.shutdown_atexit:
             atexit.register(self._stop_at_exit)
         return self

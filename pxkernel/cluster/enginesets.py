@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import ClusterError
 from ..kernels.logs import lines
 from ..protocol.processes import exists
 from .start import log_of
@@ -21,16 +22,23 @@ class ControllerProcess:
     """The controller of a cluster (features CLU-06)."""
 
     pid: int
-    directory: str = field(repr=False)
+    #: Where its log is, None: on another machine.
+    directory: str | None = field(repr=False)
 
     @property
     def state(self) -> str:
-        """ "running" or "after"."""
-        return "running" if exists(self.pid) else "after"
+        """ "running" or "after"; on another machine what it was when it was asked for, "running"."""
+        return "running" if self.directory is None or exists(self.pid) else "after"
 
     def get_output(self, remove: bool = False) -> str:
-        """The last lines of what it has printed; ``remove`` empties the file (features CLU-28)."""
-        return _last_lines([log_of(self.directory)], remove)
+        """The last lines of what it has printed; ``remove`` empties the file (features CLU-28).
+
+        Raises
+        ------
+        ClusterError
+            It runs on another machine.
+        """
+        return _last_lines([log_of(_here(self.directory))], remove)
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,11 +51,13 @@ class EngineSet:
         Its name.
     engines
         One dict for each engine: id, pid, uuid, incarnation, and state: "starting", "running" or "dead".
+    directory
+        Where their logs are, None: on another machine.
     """
 
     id: str
     engines: Sequence[Mapping[str, Any]]
-    directory: str
+    directory: str | None
 
     def __repr__(self) -> str:
         return f"<EngineSet {self.id!r}: engines {self.ids}, {self.state}>"
@@ -75,14 +85,25 @@ class EngineSet:
         ----------
         remove
             Empty the files afterwards.
+
+        Raises
+        ------
+        ClusterError
+            They run on another machine.
         """
-        blocks = []
+        blocks, directory = [], Path(_here(self.directory))
         for engine in self.ids:
-            logs = sorted(Path(self.directory).glob(f"engine-{engine}-*.log"), key=os.path.getmtime)
+            logs = sorted(directory.glob(f"engine-{engine}-*.log"), key=os.path.getmtime)
             text = _last_lines(logs, remove)
             if text:
                 blocks.append(f"Output for engine {engine}:\n" + "".join(f"    {line}\n" for line in text.splitlines()))
         return "".join(blocks)
+
+
+def _here(directory: str | None) -> str:
+    if directory is None:
+        raise ClusterError("what the processes have printed is on the machine of the controller")
+    return directory
 
 
 def _last_lines(logs: Sequence[Path], remove: bool) -> str:

@@ -42,7 +42,7 @@ class Findable:
         """The controller, None when the cluster is not running (features CLU-06)."""
         if self._file is None or not self._file.alive():
             return None
-        return ControllerProcess(self._file.controller_pid, self._file.directory)
+        return ControllerProcess(self._file.controller_pid, self._file.directory if self._file.is_here else None)
 
     @classmethod
     def from_file(

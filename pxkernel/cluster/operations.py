@@ -32,7 +32,7 @@ class EngineOperations:
         """The engine sets by their ids, in the order of their starts; empty when it is not running (features CLU-06)."""
         if self._file is None or not self._file.alive():
             return {}
-        directory = self._file.directory
+        directory = self._file.directory if self._file.is_here else None
         return {name: EngineSet(name, engines, directory) for name, engines in self._ask("engine_sets").items()}
 
     @property

@@ -22,7 +22,9 @@ TAIL_LINES = 20
 START_TIMEOUT = 30.0
 
 
-def start_controller(settings: Settings, limits: dict[str, str]) -> subprocess.Popen[bytes]:
+def start_controller(
+    settings: Settings, limits: dict[str, str]
+) -> tuple[subprocess.Popen[bytes], clusterfile.ClusterFile]:
     """Start a controller in the directories that ``clusterfile.prepare`` has made; returns when it listens.
 
     Whatever ends it before, Ctrl-C at any moment among it, nothing runs and the directories are removed.
@@ -33,6 +35,11 @@ def start_controller(settings: Settings, limits: dict[str, str]) -> subprocess.P
         What it is told, except ``ready``.
     limits
         Added to its environment: how many threads the engines' libraries start.
+
+    Returns
+    -------
+    subprocess.Popen, ClusterFile
+        The process, and what it says about itself.
 
     Raises
     ------
@@ -48,11 +55,10 @@ def start_controller(settings: Settings, limits: dict[str, str]) -> subprocess.P
                 raise ClusterError(f"the controller cannot be started: {error}") from None
             finally:
                 os.close(ready_write)
-            _await_word(process, answer, settings)
+            return process, _await_word(process, answer, settings)
     except BaseException:
         clusterfile.remove_directories(settings.directory, settings.sockets)
         raise
-    return process
 
 
 def log_of(directory: str | os.PathLike[str]) -> Path:
@@ -83,17 +89,17 @@ def _launch(settings: Settings, limits: dict[str, str], ready: int) -> subproces
     return process
 
 
-def _await_word(process: subprocess.Popen[bytes], answer: IO[bytes], settings: Settings) -> None:
+def _await_word(process: subprocess.Popen[bytes], answer: IO[bytes], settings: Settings) -> clusterfile.ClusterFile:
+    said = {}
     try:
         text = answer.readline() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
+        with contextlib.suppress(ValueError):
+            said = json.loads(text)
+        if "ready" in said:
+            return clusterfile.read(Path(settings.directory) / clusterfile.FILE_NAME)
     except BaseException:
         _end(process)
         raise
-    said = {}
-    with contextlib.suppress(ValueError):
-        said = json.loads(text)
-    if "ready" in said:
-        return
     code = _end(process)
     lines = log_of(settings.directory).read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
     raise ClusterError(said.get("error") or f"the controller did not start (exit code {code}):\n" + "\n".join(lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -126,6 +127,32 @@ def check_transport(transport: str) -> str:
     if transport not in ("ipc", "tcp"):
         raise ValueError(f"transport must be 'ipc' or 'tcp', not {transport!r}")
     return transport
+
+
+def check_ip(ip: str | None) -> str | None:
+    """Where the controller listens for other machines, None for "" as well: nowhere.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no string, or an address of IPv6.
+    """
+    if check_text("controller_ip", ip) and ":" in ip:
+        raise ValueError(f"controller_ip must be an IPv4 address, the name of an interface or '*', not {ip!r}")
+    return ip or None
+
+
+def check_location(location: str | None) -> str | None:
+    """By which name other machines find the controller, None for "" as well.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no string, or no name of a machine.
+    """
+    if check_text("controller_location", location) and not re.fullmatch(r"[^\s:/]+", location):
+        raise ValueError(f"controller_location must be the name or the IPv4 address of a machine, not {location!r}")
+    return location or None
 
 
 def check_port(port: int) -> int:

@@ -75,6 +75,8 @@ class Front:
         self.socket.tcp_keepalive = 1
         self.socket.tcp_keepalive_idle = KEEPALIVE
         self.socket.tcp_keepalive_intvl = KEEPALIVE
+        # With data on its way nothing asks: it must not last longer than an idle connection, which has nine probes.
+        self.socket.tcp_maxrt = 10 * KEEPALIVE * 1000
         try:
             self.socket.bind(f"tcp://{ip}:{port or '*'}")
         except zmq.ZMQError as error:

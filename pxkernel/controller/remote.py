@@ -6,7 +6,6 @@ machine is gone; but a ROUTER tells only whoever sends. So something small is se
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Callable
 
@@ -29,16 +28,13 @@ def listen_for_others(front: Front, settings: Settings) -> dict[str, str]:
     if settings.ip is None:
         return {}
     port, key = front.listen(settings.ip, settings.port)
-    location = settings.location or (settings.ip if _is_address(settings.ip) else socket.gethostname())
+    location = settings.location or (socket.gethostname() if _is_interface(settings.ip) else settings.ip)
     return {"url": f"tcp://{location}:{port}", "curve_serverkey": key}
 
 
-def _is_address(ip: str) -> bool:
-    """Whether others can use it: it is no interface's name, and does not stand for all interfaces."""
-    try:
-        return not ipaddress.ip_address(ip).is_unspecified
-    except ValueError:
-        return False
+def _is_interface(ip: str) -> bool:
+    """Whether it stands for one interface or all of them, which tells others nothing."""
+    return ip in ("*", "0.0.0.0") or ip in {name for _, name in socket.if_nameindex()}
 
 
 class RemoteClients:

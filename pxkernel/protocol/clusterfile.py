@@ -136,6 +136,8 @@ def runtime_directory() -> Path:
     return Path(jupyter_runtime_dir()) / "pxkernel"
 
 
+#: 32 bytes as ZeroMQ writes them.
+_CURVE_KEY = r"[0-9a-zA-Z.:+=^!/*?&<>()\[\]{}@%$#-]{40}"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
@@ -266,6 +268,8 @@ def parse(info: object, origin: object) -> ClusterFile:
             raise TypeError(f"{file.url!r} is no url")
         if (file.url is None) != (file.curve_serverkey is None):
             raise TypeError("url and curve_serverkey belong together")
+        if file.curve_serverkey is not None and not re.fullmatch(_CURVE_KEY, file.curve_serverkey):
+            raise TypeError("curve_serverkey is no key")
     except (ValueError, TypeError) as error:
         raise ClusterError(f"{origin} is not a cluster file: {error}") from None
     return file
@@ -325,17 +329,22 @@ def find(cluster: str | os.PathLike[str] | None = None, *, profile: str | None =
     text = os.fspath(cluster)
     is_path = os.sep in text or text.endswith(".json")
     file = read(text if is_path else folder(text, profile or DEFAULT_PROFILE) / FILE_NAME)
-    if not file.alive():
-        raise ClusterError(_why_dead(file, text))
+    check_alive(file, f"of {text}")
     return file
 
 
-def _why_dead(file: ClusterFile, text: str) -> str:
+def check_alive(file: ClusterFile, which: str) -> None:
+    """Raises ClusterError, with the reason, unless the controller listens; ``which`` names the cluster."""
+    if file.alive():
+        return
     if file.is_here:
-        return f"the cluster of {file.path} is not running any more (its controller was {file.controller_pid})"
+        raise ClusterError(f"the cluster {which} is not running any more (its controller was {file.controller_pid})")
     if file.url is None:
-        return f"the cluster of {text} runs on {file.host} and listens there only: start it with ip=, or pxcluster start --ip"
-    return f"the cluster of {text} on {file.host} cannot be reached at {file.url}"
+        raise ClusterError(
+            f"the cluster {which} runs on {file.host} and listens there only: start it with controller_ip=, or "
+            "pxcluster start --ip"
+        )
+    raise ClusterError(f"the cluster {which} on {file.host} cannot be reached at {file.url}")
 
 
 def _only_running(profile: str | None) -> ClusterFile:

@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 import pxkernel as px
+from pxkernel.controller.front import Front
 from pxkernel.protocol.messages import Hello
 from pxkernel.protocol.wire import Codec
 
@@ -127,7 +128,7 @@ def test_files_of_clusters_that_cannot_be_reached(cluster, copied):
         port = free.getsockname()[1]
     with pytest.raises(px.ClusterError, match=f"on elsewhere cannot be reached at tcp://127.0.0.1:{port}"):
         px.Client(copied(url=f"tcp://127.0.0.1:{port}"))
-    with pytest.raises(px.ClusterError, match="runs on elsewhere and listens there only: start it with ip="):
+    with pytest.raises(px.ClusterError, match="runs on elsewhere and listens there only: start it with controller_ip="):
         px.Client(copied(url=None, curve_serverkey=None, address="ipc:///nowhere"))
     for nonsense in ({"url": "http://x"}, {"url": None}, {"curve_serverkey": None}, {"url": 5}):
         with pytest.raises(px.ClusterError, match="is not a cluster file"):
@@ -214,3 +215,16 @@ def test_a_port_or_a_location_alone(options):
         px.Cluster(**options)
     with pytest.raises(ValueError, match="controller_port must be a number below 65536, not 70000"):
         px.Cluster(controller_ip="127.0.0.1", controller_port=70000)
+
+
+def test_a_dead_link_is_noticed(tmp_path):
+    """SEC-05, CTL-07: also with data on its way, of which the operating system's own limit is a quarter of an hour."""
+    context = zmq.Context()
+    front = Front(context, tmp_path / "front", b"key")
+    try:
+        front.listen("127.0.0.1", 0)
+        idle = front.socket.tcp_keepalive_idle + 9 * front.socket.tcp_keepalive_intvl
+        assert front.socket.tcp_keepalive == 1 and front.socket.tcp_maxrt == 1000 * idle
+    finally:
+        front.close()
+        context.term()

@@ -7,6 +7,7 @@ import pytest
 
 from pxkernel.cluster.enginesets import OUTPUT_LINES, ControllerProcess, EngineSet
 from pxkernel.cluster.twins import with_awaitable_twins
+from pxkernel.errors import ClusterError
 
 
 def engine(number, state="running"):
@@ -56,6 +57,15 @@ def test_the_output_of_the_controller(tmp_path):
     assert controller.state == "running" and controller.get_output() == ""
     (tmp_path / "controller.log").write_text("a\nb\n")
     assert controller.get_output(remove=True) == "a\nb\n" and controller.get_output() == ""
+
+
+def test_logs_on_another_machine():
+    """CLU-28: a copied cluster file says nothing of their place, and the number of a process means another one here."""
+    controller = ControllerProcess(-1, None)
+    assert controller.state == "running"
+    for of in (controller, EngineSet("a", [engine(0)], None)):
+        with pytest.raises(ClusterError, match="on the machine of the controller"):
+            of.get_output()
 
 
 def test_both_forms():

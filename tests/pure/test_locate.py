@@ -86,6 +86,10 @@ def test_what_is_no_cluster(start):
         find({**asdict(file), "newer": 1})
     with pytest.raises(TypeError, match="connection_info names a cluster already"):
         find(file.path, cluster_id="one")
+    with pytest.raises(ClusterError, match="curve_serverkey is no key"):
+        find({**asdict(file), "url": "tcp://a:1", "curve_serverkey": "xx"})
+    with pytest.raises(ClusterError, match="'one' runs on elsewhere and listens there only"):
+        find({**asdict(file), "host": "elsewhere", "address": "ipc:///nowhere"})
     with pytest.raises(ClusterError, match="not running any more"):
         find({**asdict(file), "address": "ipc:///nowhere"})
 

@@ -54,12 +54,14 @@ class Front:
         ({"ip": "10.0.0.1", "port": 99, "location": "me"}, "tcp://me:99"),
         ({"ip": "*"}, "tcp://HOST:4711"),
         ({"ip": "0.0.0.0"}, "tcp://HOST:4711"),
+        ({"ip": "localhost"}, "tcp://localhost:4711"),
         ({"ip": "eth0"}, "tcp://HOST:4711"),
         ({"ip": "eth0", "location": "10.0.0.2"}, "tcp://10.0.0.2:4711"),
     ],
 )
 def test_where_others_find_the_controller(monkeypatch, options, url):
     monkeypatch.setattr("socket.gethostname", lambda: "HOST")
+    monkeypatch.setattr("socket.if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
     found = listen_for_others(Front(), Settings("id", "default", "d", "s", **options))
     assert found == {"url": url, "curve_serverkey": "key"}
 

@@ -11,6 +11,8 @@ BAD = [
     ({"controller": "mpi"}, "controller must be 'local'"), ({"engine_args": "abc"}, "engine_args"),
     ({"engine_args": 5}, "engine_args"), ({"engine_args": [5]}, "engine_args"), ({"transport": "udp"}, "transport"),
     ({"controller_ip": 5}, "controller_ip"), ({"controller_ip": "*", "controller_location": 5}, "controller_location"),
+    ({"controller_ip": "::1"}, "controller_ip must be an IPv4 address"), ({"controller_ip": "*", "controller_location": "a b"}, "controller_location"),
+    ({"controller_ip": "*", "controller_location": "a:1"}, "controller_location"),
     ({"controller_location": "x"}, "controller_location"), ({"controller_port": 99999}, "controller_port"),
     ({"controller_ip": "*", "controller_port": "99"}, "controller_port"), ({"controller_port": 1}, "controller_port"),
     ({"controller_ip": "*", "controller_port": True}, "controller_port"), ({"environment": "x"}, "environment"),
@@ -38,6 +40,12 @@ def test_attributes_are_checked_too(options, named):
     with pytest.raises((TypeError, ValueError), match=named):
         setattr(cluster, name, value)
         cluster.start_cluster_sync(0)
+
+
+def test_no_place_is_none():
+    """CLU-01: ipyparallel's default is an empty string."""
+    cluster = px.Cluster(controller_ip="", controller_location="")
+    assert cluster.controller_ip is None and cluster.controller_location is None
 
 
 def test_good_values_stay_what_they_are():
