@@ -1,7 +1,7 @@
 """What a user's process does: connect, submit, wait.
 
 - ``locate``      which cluster a Client is meant to connect to
-- ``connection``  one background thread with the one socket
+- ``connection``  what is sent, and the background thread that receives; ``links`` the two ways to a controller
 - ``client``      Client: the engines of a cluster, indexed like a list
 - ``jobs``        calls by their ids, indices and futures, and waiting for them
 - ``viewbase``    View: flags, apply, map and waiting, as all views have them

@@ -16,7 +16,7 @@ BATCH = 256
 
 
 class Backlog:
-    """What a client has submitted and the controller has no credit for; the I/O thread's own."""
+    """What a client has submitted and the controller has no credit for; of the thread that sends."""
 
     def __init__(self) -> None:
         self.credit = Credit()
@@ -24,6 +24,15 @@ class Backlog:
 
     def add(self, message: Submit, tracker: SendTracker | None) -> None:
         self._held.append((message, tracker))
+
+    @property
+    def passes(self) -> bool:
+        """Whether a submission may go without waiting here."""
+        return not self._held and self.credit.free
+
+    def passed(self, message: Submit) -> None:
+        """One has gone without waiting; its bytes are counted."""
+        self.credit.take(sum(map(size, message.payloads)))
 
     def due(self) -> Iterator[tuple[Submit, list[SendTracker]]]:
         """The messages that may go now, many submissions in each; their bytes are counted."""
@@ -35,7 +44,7 @@ class Backlog:
                 message, tracker = self._held.popleft()
                 if tracker is not None:
                     trackers.append(tracker)
-                self.credit.take(sum(map(size, message.payloads)))
+                self.passed(message)
                 calls += message.calls
                 payloads += message.payloads
             yield Submit(calls, tuple(payloads)), trackers

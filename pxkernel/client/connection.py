@@ -1,7 +1,7 @@
-"""The connection to a controller: one socket in one background thread.
+"""The connection to a controller: one link, and one background thread that reads it.
 
-Calls are made in any thread: they put a message on a queue and wake the I/O thread. What arrives is given to the handler
-in the I/O thread, which therefore must not block.
+Calls are made in any thread: they send a message themselves, or put it on a queue and wake the I/O thread. What arrives is
+given to the handler in the I/O thread, which therefore must not block.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import zmq
 
 from ..errors import ClusterError, ProtocolError
 from ..protocol.clusterfile import ClusterFile
@@ -35,13 +33,10 @@ from ..protocol.messages import (
 )  # fmt: skip
 from ..protocol.pack import detached
 from ..protocol.sharing import is_shared, probe, share, size
-from ..protocol.sockets import COPIED, receive, send
 from ..protocol.wire import Codec
 from .backlog import Backlog
+from .links import Link, LocalLink, RemoteLink
 from .tracking import SendTracker
-
-#: After so many seconds without a sign of life the operating system asks whether the controller's machine is still there.
-KEEPALIVE = 30
 
 
 class Connection:
@@ -72,16 +67,20 @@ class Connection:
         self._on_lost = on_lost
         self._codec = Codec(bytes.fromhex(cluster.key))
         self._outgoing: deque[tuple[Message, SendTracker | None]] = deque()
+        #: Held by the thread that sends, which alone uses the backlog.
+        self._sending = threading.Lock()
         self._backlog = Backlog()
+        #: Whether a submission was sent by its caller's thread, and no result has come since.
+        self._awaiting = False
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
         self._unacknowledged = {False: 0, True: 0}
+        #: What came together with the controller's answer.
+        self._early: list[list[Any]] = []
         self._woken = False
         self._pipe_lock = threading.Lock()
         self._closing = False
         self._linger = 1000
         self._lost = False
-        #: Whether the connection has broken and it is not certain yet that the controller has ended.
-        self._broken = False
         self._pid = os.getpid()
         #: Whether the controller opens shared memory of this process.
         self.shares = False
@@ -96,46 +95,43 @@ class Connection:
         ClusterError
             It refused, or has just ended.
         """
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
-        self._socket.set_hwm(0)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         remote = self._cluster.endpoint == self._cluster.url
-        if remote:
-            self._encrypt()
-        self._socket.connect(self._cluster.endpoint)
-        proof = probe()
-        info = {"memory": proof and proof[0].hex(), "remote": remote}
-        send(self._socket, self._codec.encode(Hello("client", self._session, os.getpid(), None, info)))
-        end = time.monotonic() + timeout
-        # It may end just now: then nobody will answer.
-        while not (came := self._socket.poll(100)) and time.monotonic() < end and self._cluster.alive():
-            pass
-        answer = self._codec.decode(receive(self._socket)) if came else None
-        if not isinstance(answer, Welcome):
-            self._destroy()
-            if answer is None and not self._cluster.alive():
-                raise ClusterError(f"the cluster of {self._cluster.path} has just ended")
-            if answer is None:
-                raise TimeoutError(f"the controller of {self._cluster.path} did not answer in {timeout:g} s")
-            raise ClusterError(f"the controller refuses: {getattr(answer, 'reason', answer)}")
-        self.shares = bool(answer.info.get("memory"))
+        try:
+            self._link: Link = RemoteLink(self._cluster) if remote else LocalLink(self._cluster.address)
+        except OSError:
+            raise ClusterError(f"the cluster of {self._cluster.path} has just ended") from None
         self._wake_read, self._wake_write = os.pipe()
         self._close_pipe = weakref.finalize(self, _close, self._wake_read, self._wake_write)
         # At exit the thread may still be running.
         self._close_pipe.atexit = False
+        proof = probe()
+        info = {"memory": proof and proof[0].hex(), "remote": remote}
+        try:
+            self._link.send(self._codec.encode(Hello("client", self._session, os.getpid(), None, info)))
+            answer = self._first_answer(timeout)
+        except BaseException:
+            self._link.close(0)
+            self._close_pipe()
+            raise
+        self.shares = bool(answer.info.get("memory"))
         self._thread = threading.Thread(target=self._run, name="pxkernel-client", daemon=True)
         self._thread.start()
         return answer
 
-    def _encrypt(self) -> None:
-        """Only with the controller that has the secret half of its key (design, decision 12)."""
-        self._socket.curve_serverkey = (self._cluster.curve_serverkey or "").encode()
-        self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
-        self._socket.tcp_keepalive = 1
-        self._socket.tcp_keepalive_idle = self._socket.tcp_keepalive_intvl = KEEPALIVE
-        # With data on its way nothing asks: it must not last longer than an idle connection, which has nine probes.
-        self._socket.tcp_maxrt = 10 * KEEPALIVE * 1000
+    def _first_answer(self, timeout: float) -> Welcome:
+        end = time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0:
+            _, readable = self._link.wait(self._wake_read, left)
+            try:
+                frames = self._link.receive() if readable else []
+            except EOFError:
+                raise ClusterError(f"the cluster of {self._cluster.path} has just ended") from None
+            if frames:
+                answer, self._early = self._codec.decode(frames[0]), frames[1:]
+                if isinstance(answer, Welcome):
+                    return answer
+                raise ClusterError(f"the controller refuses: {getattr(answer, 'reason', answer)}")
+        raise TimeoutError(f"the controller of {self._cluster.path} did not answer in {timeout:g} s")
 
     def send(self, message: Message, tracker: SendTracker | None = None) -> None:
         """Send a message; submissions wait here while the controller has no room for them.
@@ -144,11 +140,37 @@ class Connection:
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a Client cannot be used in a forked process: make a new one there")
+        if isinstance(message, Submit) and tracker is None and self._sent_at_once(message):
+            return
         self._outgoing.append((message, tracker))
         # A Ctrl-C between the next two lines leaves it woken in name only, and is followed by an Interrupt.
         if not self._woken or isinstance(message, Interrupt):
             self._woken = True
             self._wake()
+        if self._lost:
+            self._give_up()
+
+    def _sent_at_once(self, message: Submit) -> bool:
+        """Send a submission from the caller's thread if nothing is before it, which saves a change of threads.
+
+        Not while another one is on its way: then this thread goes on, and many calls travel in one message.
+        """
+        if self._awaiting or self._outgoing or not self._link.any_thread:
+            return False
+        with self._sending:
+            if self._outgoing or self._lost or not self._backlog.passes:
+                return False
+            frames = self._codec.encode(message)
+            try:
+                self._awaiting = True
+                if not self._link.send(frames):
+                    self._wake()
+                self._backlog.passed(message)
+            except BaseException:
+                # A KeyboardInterrupt: what it has left undone is done in the I/O thread.
+                self._wake()
+                raise
+        return True
 
     def prepared(self, payload: Payload, copy: bool) -> Payload:
         """A payload for a Submit: its buffers in shared memory if that pays and the controller opens it.
@@ -187,79 +209,72 @@ class Connection:
     # -- in the I/O thread --------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        poller = zmq.Poller()
-        for source in (self._socket, self._monitor, self._wake_read):
-            poller.register(source, zmq.POLLIN)
-        while True:
-            # A controller that has just died may still seem to listen when its connection breaks.
-            ready = dict(poller.poll(50 if self._broken else None))
-            if self._wake_read in ready:
+        self._take(self._early)
+        while not self._lost and (self._outgoing or not self._closing):
+            woken, readable = self._link.wait(self._wake_read, None)
+            if woken:
                 os.read(self._wake_read, 4096)
                 # Cleared before the queue is read: who appends after that wakes again.
                 self._woken = False
-            self._send_all()
-            if self._socket in ready:
+            for withdrawn in self._send_all():
+                self._on_message(withdrawn)
+            if readable:
                 self._receive_all()
-            if self._monitor in ready:
-                self._monitor.recv_multipart()
-                self._broken = True
-            if self._broken:
-                self._check_controller()
-            if self._closing and not self._outgoing:
-                break
-        self._destroy()
+        self._link.close(0 if self._lost else self._linger)
+        self._give_up()
 
-    def _send_all(self) -> None:
-        while self._outgoing:
-            message, tracker = self._outgoing.popleft()
-            if isinstance(message, Submit):
-                self._backlog.add(message, tracker)
-                continue
+    def _send_all(self) -> list[Results]:
+        """Send what is queued; what has been withdrawn instead."""
+        withdrawn: list[Results] = []
+        with self._sending:
+            self._link.flush()
+            while self._outgoing:
+                message, tracker = self._outgoing.popleft()
+                if isinstance(message, Submit):
+                    self._backlog.add(message, tracker)
+                    continue
+                self._send_due()
+                if isinstance(message, Abort | Interrupt):
+                    withdrawn += self._withdraw(message.tasks)
+                self._link.send(self._codec.encode(message))
             self._send_due()
-            if isinstance(message, Abort | Interrupt):
-                self._withdraw(message.tasks)
-            self._send(message)
-        self._send_due()
+        return withdrawn
 
     def _send_due(self) -> None:
         for message, trackers in self._backlog.due():
-            self._send(message, trackers)
+            self._link.send(self._codec.encode(message), trackers)
 
-    def _withdraw(self, tasks: Sequence[str]) -> None:
+    def _withdraw(self, tasks: Sequence[str]) -> list[Results]:
         """What is to be taken back and has not been sent ends here."""
         withdrawn = self._backlog.withdraw(frozenset(tasks))
-        if withdrawn:
-            record = {"status": "aborted", "reason": "it was aborted before it was sent", "quiet": True}
-            self._on_message(Results([[task, record] for task in withdrawn], ((),) * len(withdrawn)))
-
-    def _send(self, message: Message, trackers: Sequence[SendTracker] = ()) -> None:
-        tracker = None
-        if not self._lost:
-            frames = self._codec.encode(message)
-            if trackers:
-                # Of a message in several parts pyzmq itself would track the last part only.
-                frames = [frame if len(frame) < COPIED else zmq.Frame(frame, track=True) for frame in frames]
-                tracker = zmq.MessageTracker(*(frame for frame in frames if isinstance(frame, zmq.Frame)))
-            send(self._socket, frames)
-        for waiting in trackers:
-            waiting.hand_over(tracker)
+        record = {"status": "aborted", "reason": "it was aborted before it was sent", "quiet": True}
+        return [Results([[task, record] for task in withdrawn], ((),) * len(withdrawn))] if withdrawn else []
 
     def _receive_all(self) -> None:
-        while True:
-            try:
-                frames = receive(self._socket)
-            except zmq.Again:
-                return
+        try:
+            arrived = self._link.receive()
+        except EOFError as reason:
+            self._lose(str(reason))
+            return
+        except ProtocolError as reason:
+            self._lose(f"it makes no sense: {reason}")
+            return
+        self._take(arrived)
+
+    def _take(self, arrived: Sequence[list[Any]]) -> None:
+        for frames in arrived:
             try:
                 message = self._codec.decode(frames)
             except ProtocolError:
                 continue
             if isinstance(message, Ack):
-                self._backlog.credit.give(message.amount)
-                self._send_due()
+                with self._sending:
+                    self._backlog.credit.give(message.amount)
+                    self._send_due()
             elif isinstance(message, Refused):
                 self._lose(message.reason)
             else:
+                self._awaiting = self._awaiting and not isinstance(message, Results)
                 self._on_message(message)
                 if isinstance(message, Results | Outputs):
                     self._acknowledge(isinstance(message, Outputs), message.payloads)
@@ -268,17 +283,9 @@ class Connection:
         self._unacknowledged[outputs] += sum(map(size, payloads))
         # The controller keeps shared memory until it knows that it has been opened here.
         if self._unacknowledged[outputs] > LIMIT // 16 or any(map(is_shared, payloads)):
-            self._send(Ack(self._unacknowledged[outputs], outputs))
+            with self._sending:
+                self._link.send(self._codec.encode(Ack(self._unacknowledged[outputs], outputs)))
             self._unacknowledged[outputs] = 0
-
-    def _check_controller(self) -> None:
-        if self._lost or self._closing:
-            self._broken = False
-        elif not self._cluster.alive():
-            self._lose("the controller has ended")
-        elif self._cluster.endpoint == self._cluster.url:
-            # A new connection would be that of somebody whom the controller does not know.
-            self._lose("the connection to the controller was lost")
 
     def _lose(self, reason: str) -> None:
         if not self._lost:
@@ -286,20 +293,14 @@ class Connection:
             self._give_up()
             self._on_lost(reason)
 
-    def _destroy(self) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(self._linger)
-        self._context.term()
-        self._give_up()
-
     def _give_up(self) -> None:
         """What waits will not be sent."""
-        self._backlog.clear()
-        while self._outgoing:
-            _, tracker = self._outgoing.popleft()
-            if tracker is not None:
-                tracker.hand_over()
+        with self._sending:
+            self._backlog.clear()
+            while self._outgoing:
+                _, tracker = self._outgoing.popleft()
+                if tracker is not None:
+                    tracker.hand_over()
 
 
 def _close(*descriptors: int) -> None:

@@ -3,14 +3,14 @@
 ::
 
     clients ◀──┐   ┌────────────────────── main thread ─────────────────────────┐
-               ├──▶│ front ROUTER ─ events ─▶ core ─ commands ─▶ front, shell    │
+               ├──▶│ front streams ─ events ─▶ core ─ commands ─▶ front, shell   │
     engines ◀──┘   │ kernel channels (shell, control, stdin)      ▲              │
                    └──────────────▲───────────────────────────────┼──────────────┘
          iopub thread ── PULL ────┘         launcher thread ─── queue
          reads every iopub, nothing else      asyncio, jupyter_client's managers
 
 - ``server``    the loop of the main thread: messages to events, commands to messages
-- ``front``     the one socket that clients and engines dial
+- ``front``     where clients and engines dial in, and who is behind each connection
 - ``roster``    the engines, from their start to their end
 - ``relay``     results and output on their way to the clients
 - ``book``      payloads, results and output of every task (``entries``), open and delivered (``store``, ``sqlite``)

@@ -1,57 +1,158 @@
-"""The front: the one socket that clients and engines dial, and who is behind each connection."""
+"""The front: where clients and engines dial in, and who is behind each connection.
+
+From this machine they come through a Unix socket, one stream each; from others, if the user wants that, through one
+ROUTER, encrypted.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
+import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import zmq
 
 from ..errors import ClusterError, ProtocolError
 from ..protocol.messages import Answer, Hello, Message
 from ..protocol.sharing import can_open, inlined
-from ..protocol.sockets import receive, send
+from ..protocol.sockets import notice_the_end, receive, send
+from ..protocol.stream import Stream
 from ..protocol.wire import Codec
 
-#: After so many seconds without a sign of life the operating system asks whether a machine is still there.
-KEEPALIVE = 30
+#: How long what was sent last may take to leave at the end, in seconds.
+LINGER = 1.0
+#: How many may be dialling at once.
+BACKLOG = 4096
+#: How many messages of other machines are taken before somebody else gets a turn.
+TURN = 200
+
+
+class Peer(Protocol):
+    """One connection of a client or an engine. It can be a key: it is equal to itself only."""
+
+    def send(self, frames: Sequence[Any]) -> bool:
+        """Send a message; whether there is still somebody."""
+
+
+class LocalPeer:
+    """Somebody of this machine."""
+
+    def __init__(self, stream: Stream, selector: selectors.BaseSelector, read: Callable[[LocalPeer], None]):
+        self.stream = stream
+        self._selector = selector
+        self._read = read
+        self._gone = False
+        selector.register(stream, selectors.EVENT_READ, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if self.stream.fileno() < 0:
+            # It was closed after the selector saw this.
+            return
+        if events & selectors.EVENT_WRITE:
+            self._write(self.stream.flush)
+        if events & selectors.EVENT_READ:
+            self._read(self)
+
+    def send(self, frames: Sequence[Any]) -> bool:
+        if not self._gone:
+            self._write(lambda: self.stream.send(frames))
+        return not self._gone
+
+    def _write(self, write: Callable[[], bool]) -> None:
+        waited = self.stream.unsent
+        try:
+            done = write()
+        except OSError:
+            # What it has sent before it went is still to be read.
+            self._gone = done = True
+        if done == waited:
+            events = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
+            self._selector.modify(self.stream, events, self._ready)
+
+    def close(self) -> None:
+        self._gone = True
+        self._selector.unregister(self.stream)
+        self.stream.close()
+
+
+class RemotePeer:
+    """Somebody of another machine."""
+
+    def __init__(self, router: zmq.Socket[Any], identity: bytes):
+        self._router = router
+        self._identity = identity
+
+    def send(self, frames: Sequence[Any]) -> bool:
+        try:
+            send(self._router, [self._identity, *frames])
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
 
 
 class Front:
-    """The ROUTER of a controller.
+    """Where a controller listens.
 
     Parameters
     ----------
-    context
-        The zmq context of the socket.
     path
-        Where it listens, a Unix socket of mode 0600.
+        Of the Unix socket, which gets the mode 0600.
     key
         The secret of the cluster.
+    selector
+        Of the main loop, which calls the data of what is ready with the events.
+    on_message, on_gone
+        Called with a peer and what it says, and when a peer has gone.
     """
 
-    def __init__(self, context: zmq.Context[Any], path: Path, key: bytes):
+    def __init__(
+        self,
+        path: Path,
+        key: bytes,
+        selector: selectors.BaseSelector,
+        on_message: Callable[[Peer, Message], None],
+        on_gone: Callable[[Peer], None],
+    ):
         self.address = f"ipc://{path}"
-        #: Who is behind an identity: the name of a client or the id of an engine.
-        self.who: dict[bytes, str | int] = {}
+        #: Who is behind a connection: the name of a client or the id of an engine.
+        self.who: dict[Peer, str | int] = {}
         #: Those that can open shared memory of this process.
-        self._sharing: set[bytes] = set()
+        self._sharing: set[Peer] = set()
         self._codec = Codec(key)
-        self.socket: zmq.Socket[Any] = context.socket(zmq.ROUTER)
-        self.socket.set_hwm(0)
-        self.socket.linger = 1000
-        self.socket.router_mandatory = True
-        self.socket.bind(self.address)
+        self._selector = selector
+        self._on_message = on_message
+        self._on_gone = on_gone
+        self._local: set[LocalPeer] = set()
+        #: By identity; nobody but ``who`` keeps them.
+        self._remote: WeakValueDictionary[bytes, RemotePeer] = WeakValueDictionary()
+        self._router: zmq.Socket[Any] | None = None
+        #: Whether other machines may have sent something: the descriptor of the ROUTER tells edges, and sending takes them away.
+        self.pending = False
+        #: Closed to refuse who dials when there are no descriptors left.
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.setblocking(False)
+        self._listener.bind(str(path))
         os.chmod(path, 0o600)
+        self._listener.listen(BACKLOG)
+        selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
-    def listen(self, ip: str, port: int) -> tuple[int, str]:
+    def listen(self, context: zmq.Context[Any], ip: str, port: int) -> tuple[int, str]:
         """Listen for other machines too, encrypted, for whoever has the key that is returned (design, decision 12).
 
         Parameters
         ----------
+        context
+            Of the socket.
         ip
             The address of an interface; "*": all of them.
         port
@@ -68,67 +169,127 @@ class Front:
             It is not possible.
         """
         public, secret = zmq.curve_keypair()
-        # They hold for what is bound from here on: the Unix socket needs no encryption.
-        self.socket.curve_server = True
-        self.socket.curve_secretkey = secret
-        self.socket.curve_publickey = public
-        self.socket.tcp_keepalive = 1
-        self.socket.tcp_keepalive_idle = KEEPALIVE
-        self.socket.tcp_keepalive_intvl = KEEPALIVE
-        # With data on its way nothing asks: it must not last longer than an idle connection, which has nine probes.
-        self.socket.tcp_maxrt = 10 * KEEPALIVE * 1000
+        router: zmq.Socket[Any] = context.socket(zmq.ROUTER)
+        router.set_hwm(0)
+        router.router_mandatory = True
+        router.curve_server = True
+        router.curve_secretkey = secret
+        router.curve_publickey = public
+        notice_the_end(router)
         try:
-            self.socket.bind(f"tcp://{ip}:{port or '*'}")
+            router.bind(f"tcp://{ip}:{port or '*'}")
         except zmq.ZMQError as error:
+            router.close(linger=0)
             raise ClusterError(f"the controller cannot listen on {ip}:{port}: {error}") from None
-        bound = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._router = router
+        self._selector.register(router.getsockopt(zmq.FD), selectors.EVENT_READ, self._remote_ready)
+        bound = router.getsockopt_string(zmq.LAST_ENDPOINT)
         return int(bound.rpartition(":")[2]), public.decode()
 
-    def receive(self, limit: int) -> Iterator[tuple[bytes, Message]]:
-        """What has arrived, at most ``limit`` messages, with the identity of the sender. What is not signed is dropped."""
-        for _ in range(limit):
+    # -- what comes ---------------------------------------------------------------------------------------------------
+
+    def _accept(self, events: int) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError:
+            # Else it would be ready for ever.
+            os.close(self._spare)
+            self._listener.accept()[0].close()
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+            raise
+        self._local.add(LocalPeer(Stream(connection), self._selector, self.read))
+
+    def read(self, peer: Peer | None) -> None:
+        """Take what has come from a peer, if it is one of this machine. What is not signed is dropped."""
+        if not isinstance(peer, LocalPeer) or peer not in self._local:
+            return
+        try:
+            arrived = peer.stream.receive()
+        except (EOFError, ProtocolError) as reason:
+            if isinstance(reason, ProtocolError):
+                print(f"dropped: {reason}", file=sys.stderr, flush=True)
+            self._drop(peer)
+            self._on_gone(peer)
+            return
+        for frames in arrived:
+            self._take(peer, frames)
+
+    def _drop(self, peer: LocalPeer) -> None:
+        self._local.discard(peer)
+        self._sharing.discard(peer)
+        peer.close()
+
+    def forget(self, peer: Peer | None) -> None:
+        """Hear no more of a peer."""
+        if peer is not None:
+            self.who.pop(peer, None)
+        if isinstance(peer, LocalPeer) and peer in self._local:
+            self._drop(peer)
+
+    def _remote_ready(self, events: int) -> None:
+        self.pending = True
+
+    def read_remote(self) -> None:
+        """Take what has come from other machines; call it before waiting while something is ``pending``."""
+        self.pending = False
+        if self._router is None:
+            return
+        for _ in range(TURN):
             try:
-                identity, *frames = receive(self.socket)
+                identity, *frames = receive(self._router)
             except zmq.Again:
                 return
-            try:
-                message = self._codec.decode(frames)
-            except ProtocolError as error:
-                print(f"dropped: {error}", file=sys.stderr, flush=True)
-                continue
-            if isinstance(message, Hello):
-                self._sharing.intersection_update(self.who)
-                if can_open(message.info.get("memory")):
-                    # Of the same user and of the same process namespace: then it can open ours as well.
-                    self._sharing.add(identity)
-            yield identity, message
+            peer = self._remote.get(identity) or RemotePeer(self._router, identity)
+            self._remote[identity] = peer
+            self._take(peer, frames)
+        self.pending = True
 
-    def send(self, identity: bytes, message: Message) -> bool:
-        """Send a message; whether there is still somebody behind ``identity``."""
-        # Nobody acknowledges an Answer, so that its shared memory might be gone before it is opened.
-        if identity not in self._sharing or isinstance(message, Answer):
-            message = inlined(message)
+    def _take(self, peer: Peer, frames: Sequence[Any]) -> None:
         try:
-            send(self.socket, [identity, *self._codec.encode(message)])
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            return False
-        return True
+            message = self._codec.decode(frames)
+        except ProtocolError as error:
+            print(f"dropped: {error}", file=sys.stderr, flush=True)
+            return
+        if isinstance(message, Hello) and can_open(message.info.get("memory")):
+            # Of the same user and of the same process namespace: then it can open ours as well.
+            self._sharing.add(peer)
+        self._on_message(peer, message)
 
-    def shares(self, identity: bytes) -> bool:
-        """Whether the process behind an identity can open shared memory of this one, and the other way round."""
-        return identity in self._sharing
+    # -- what goes ----------------------------------------------------------------------------------------------------
 
-    def client(self, identity: bytes) -> str | None:
-        """The client behind an identity, if one is."""
-        who = self.who.get(identity)
+    def send(self, peer: Peer, message: Message) -> bool:
+        """Send a message; whether there is still somebody."""
+        # Nobody acknowledges an Answer, so that its shared memory might be gone before it is opened.
+        if peer not in self._sharing or isinstance(message, Answer):
+            message = inlined(message)
+        self.pending = self.pending or self._router is not None
+        return peer.send(self._codec.encode(message))
+
+    def shares(self, peer: Peer) -> bool:
+        """Whether the process behind a connection can open shared memory of this one, and the other way round."""
+        return peer in self._sharing
+
+    def client(self, peer: Peer) -> str | None:
+        """The client behind a connection, if one is."""
+        who = self.who.get(peer)
         return who if isinstance(who, str) else None
 
-    def engine(self, identity: bytes) -> int | None:
-        """The engine behind an identity, if one is."""
-        who = self.who.get(identity)
+    def engine(self, peer: Peer) -> int | None:
+        """The engine behind a connection, if one is."""
+        who = self.who.get(peer)
         return who if isinstance(who, int) else None
 
     def close(self) -> None:
-        self.socket.close()
+        """Stop listening. What was sent last is given a second to leave."""
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        os.close(self._spare)
+        end = time.monotonic() + LINGER
+        for peer in self._local:
+            with contextlib.suppress(OSError):
+                peer.stream.finish(end - time.monotonic())
+            peer.close()
+        if self._router is not None:
+            self._router.close(int(LINGER * 1000))

@@ -70,9 +70,9 @@ class Prompts:
         """A kernel has sent an ``input_request``."""
         self._asked(Prompt(message.parent.get("msg_id", ""), message.engine, True, message.content))
 
-    def task_asks(self, identity: bytes, message: InputRequest) -> None:
+    def task_asks(self, peer: Peer, message: InputRequest) -> None:
         """An extension has sent a question of the task that it runs."""
-        if (engine := self._front.engine(identity)) is not None:
+        if (engine := self._front.engine(peer)) is not None:
             self._asked(Prompt(message.task, engine, False, message.payloads[0][0]))
 
     def _asked(self, prompt: Prompt) -> None:
@@ -106,9 +106,9 @@ class Prompts:
             if not self._to_client(client, InputRequest(prompt.task, ([prompt.content],))):
                 self._answer(prompt, [END_OF_INPUT])
 
-    def answered(self, identity: bytes, message: InputReply) -> None:
+    def answered(self, peer: Peer, message: InputReply) -> None:
         """A client answers a question of its own tasks."""
-        client, prompt = self._front.client(identity), self._prompts.get(message.task)
+        client, prompt = self._front.client(peer), self._prompts.get(message.task)
         if prompt is not None and message.task.startswith(f"{client}:"):
             self._answer(prompt, message.payloads[0])
 

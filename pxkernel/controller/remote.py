@@ -10,15 +10,14 @@ import socket
 from collections.abc import Callable
 
 from ..protocol.messages import Ack, Message
-from .front import Front
 from .settings import Settings
 
 #: How often something is sent, in seconds.
 INTERVAL = 5.0
 
 
-def listen_for_others(front: Front, settings: Settings) -> dict[str, str]:
-    """Listen for other machines if the user wants that; what the cluster file says about it.
+def listen_for_others(listen: Callable[[str, int], tuple[int, str]], settings: Settings) -> dict[str, str]:
+    """Listen for other machines, with ``Front.listen``, if the user wants that; what the cluster file says about it.
 
     Raises
     ------
@@ -27,7 +26,7 @@ def listen_for_others(front: Front, settings: Settings) -> dict[str, str]:
     """
     if settings.ip is None:
         return {}
-    port, key = front.listen(settings.ip, settings.port)
+    port, key = listen(settings.ip, settings.port)
     location = settings.location or (socket.gethostname() if _is_interface(settings.ip) else settings.ip)
     return {"url": f"tcp://{location}:{port}", "curve_serverkey": key}
 

@@ -5,7 +5,7 @@ An engine that the cluster starts becomes ready in three steps: its kernel has b
 dials first and brings its connection information along.
 
 A restarted engine keeps its id and takes the three steps again, as a new *incarnation*: with another number, other endpoints,
-another identity. What comes from an older one is nobody's any more and is dropped.
+another connection. What comes from an older one is nobody's any more and is dropped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from ..core.events import EngineJoined, EngineLeft, EngineRestarts, Event
 from ..kernels.channels import Channels
 from ..protocol.messages import Hello, Interrupt, Message, Refused, Release, Welcome
-from .front import Front
+from .front import Front, Peer
 from .launcher import Kernel, Key, Launcher
 
 #: How many engines that have ended a new client is told of.
@@ -48,10 +48,10 @@ class EngineRecord:
     #: Its kernelspec and transport, None: those of the cluster.
     kernel: Kernel | None = None
     incarnation: int = 0
-    #: Identity of its task channel on the front, once it has dialled.
-    identity: bytes | None = None
+    #: Its task channel on the front, once it has dialled.
+    peer: Peer | None = None
     #: The same of its connection for what must reach it while it is busy.
-    urgent: bytes | None = None
+    urgent: Peer | None = None
     #: Connection information, once its kernel has been launched.
     info: dict[str, Any] | None = None
     connected: bool = False
@@ -74,7 +74,7 @@ class EngineRecord:
         self.restarting = self.known
         self.incarnation += 1
         self.uuid = str(uuid.uuid4())
-        self.identity = self.urgent = self.info = None
+        self.peer = self.urgent = self.info = None
         self.connected = self.ready = False
 
     def public(self) -> dict[str, Any]:
@@ -189,8 +189,8 @@ class Roster:
     def send(self, engine: int, message: Message) -> None:
         """Send over the task channel of an engine. If it cannot be reached it has ended, which its watcher tells."""
         record = self._records.get(engine)
-        if record is not None and record.identity is not None:
-            self._front.send(record.identity, message)
+        if record is not None and record.peer is not None:
+            self._front.send(record.peer, message)
 
     # -- beginning ----------------------------------------------------------------------------------------------------
 
@@ -273,30 +273,30 @@ class Roster:
             record.info, record.has_extension = info, has_extension
             self._connect(record)
 
-    def dialled(self, identity: bytes, hello: Hello) -> None:
+    def dialled(self, peer: Peer, hello: Hello) -> None:
         """Its extension has opened the task channel."""
         if hello.engine_id is None or not self.is_current(hello.engine_id, hello.info["incarnation"]):
-            self._front.send(identity, Refused(f"engine {hello.engine_id} is not expected"))
+            self._front.send(peer, Refused(f"engine {hello.engine_id} is not expected"))
             return
-        self._welcome(self._records[hello.engine_id], identity)
+        self._welcome(self._records[hello.engine_id], peer)
 
-    def adopt(self, identity: bytes, hello: Hello) -> None:
+    def adopt(self, peer: Peer, hello: Hello) -> None:
         """A kernel that somebody else has started asks to be an engine."""
         (engine,) = self.reserve(1)
         record = EngineRecord(engine, adopted=True, info={**hello.info["connection"], "pid": hello.pid})
         self._records[engine] = record
         self._watch(hello.pid, self.ended, record.id, "ended")
-        self._welcome(record, identity)
+        self._welcome(record, peer)
 
-    def _welcome(self, record: EngineRecord, identity: bytes) -> None:
-        record.identity = identity
-        self._front.who[identity] = record.id
-        self._front.send(identity, Welcome(record.id, [], {"memory": self._front.shares(identity)}))
+    def _welcome(self, record: EngineRecord, peer: Peer) -> None:
+        record.peer = peer
+        self._front.who[peer] = record.id
+        self._front.send(peer, Welcome(record.id, [], {"memory": self._front.shares(peer)}))
         self._connect(record)
 
     def _connect(self, record: EngineRecord) -> None:
         """Connect to the kernel's own channels, as soon as it listens: an engine dials when it does."""
-        dialled = record.identity is not None and record.urgent is not None
+        dialled = record.peer is not None and record.urgent is not None
         if record.info is None or record.connected or (record.has_extension and not dialled):
             return
         record.connected = True
@@ -314,6 +314,8 @@ class Roster:
     def died(self, engine: int, incarnation: int, reason: str) -> None:
         """The launcher has seen the end of a kernel, or could not start it."""
         if self.is_current(engine, incarnation):
+            # The results that it has sent before its end.
+            self._front.read(self._records[engine].peer)
             self.ended(engine, reason)
 
     def ended(self, engine: int, reason: str) -> None:
@@ -342,8 +344,8 @@ class Roster:
     def _detach(self, record: EngineRecord) -> None:
         """Hear no more of its kernel."""
         self._channels.disconnect(record.id)
-        for identity in (record.identity, record.urgent):
-            self._front.who.pop(identity or b"", None)
+        for peer in (record.peer, record.urgent):
+            self._front.forget(peer)
 
     def end(self, engine: int, done: Callable[[], None]) -> None:
         """End an engine for good, or release an adopted one; then call ``done``.
@@ -389,13 +391,13 @@ class Roster:
         else:
             self._launcher.signal(record.key, signum, done)
 
-    def listens(self, identity: bytes, hello: Hello) -> None:
+    def listens(self, peer: Peer, hello: Hello) -> None:
         """Its extension has opened the connection for what must reach it while it is busy."""
         record = self._records.get(hello.engine_id) if hello.engine_id is not None else None
         # An adopted kernel has no incarnations.
         if record is not None and hello.info["incarnation"] in (None, record.incarnation):
-            record.urgent = identity
-            self._front.who[identity] = record.id
+            record.urgent = peer
+            self._front.who[peer] = record.id
             self._connect(record)
 
     def urge(self, engine: int, message: Message) -> None:

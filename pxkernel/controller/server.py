@@ -7,6 +7,7 @@ import os
 import random
 import resource
 import secrets
+import selectors
 import signal
 import sys
 import time
@@ -31,7 +32,7 @@ from ..protocol import sharing
 from ..protocol.clusterfile import ClusterFile
 from .book import Book
 from .comms import Comms
-from .front import Front
+from .front import Front, Peer
 from .hub import Hub
 from .inspection import Inspector
 from .launcher import Launcher, Recipe
@@ -62,11 +63,12 @@ class Server:
         self._context: zmq.Context[Any] = zmq.Context()
         _raise_limits(self._context)
         key = secrets.token_bytes(32)
-        self._front = Front(self._context, Path(settings.sockets) / "controller", key)
+        self._selector = selectors.DefaultSelector()
+        self._front = Front(Path(settings.sockets) / "controller", key, self._selector, self._received, self._gone)
         self.address = self._front.address
         self._cluster = ClusterFile(
             settings.cluster_id, settings.directory, settings.sockets, self.address, key.hex(), os.getpid(),
-            settings.owner_pid, settings.profile, **listen_for_others(self._front, settings),
+            settings.owner_pid, settings.profile, **listen_for_others(partial(self._front.listen, self._context), settings),
         )  # fmt: skip
         self._cluster.write()
         self._core = Core(policy(settings.scheme, random.Random()))
@@ -85,8 +87,8 @@ class Server:
         )
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
-        #: Identities on the front, by client.
-        self._clients: dict[str, bytes] = {}
+        #: Connections to the front, by client.
+        self._clients: dict[str, Peer] = {}
         self._book = Book(store, self._roster.uuid, self._read_is_ready)
         self._relay = Relay(self._book, self._core, self._handle, self._to_client)
         self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -101,7 +103,7 @@ class Server:
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
-        self._on_message: dict[type, Callable[[bytes, Any], None]] = {
+        self._on_message: dict[type, Callable[[Peer, Any], None]] = {
             m.Hello: self._hello,
             m.Submit: self._submit,
             m.Abort: self._abort,
@@ -145,27 +147,35 @@ class Server:
         if self._settings.owner_pid is not None:
             self._watch.add(self._settings.owner_pid, self.stop)
         self._lifecycle.start_first()
-        sources: dict[Any, Callable[[], None]] = {
-            self._front.socket: self._read_front,
-            self._channels.shell: lambda: self._read_kernels("shell"),
-            self._channels.control: lambda: self._read_kernels("control"),
-            self._channels.stdin: lambda: self._read_kernels("stdin"),
-            self._channels.iopub: lambda: self._read_kernels("iopub"),
-            self._wake_read: self._read_wake,
-        }
-        poller = zmq.Poller()
-        for source in sources:
-            poller.register(source, zmq.POLLIN)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, lambda events: self._read_wake())
+        for channel, descriptor in self._channels.descriptors().items():
+            self._selector.register(descriptor, selectors.EVENT_READ, partial(self._channel_ready, channel))
         while not self._stopped:
-            for source, _ in poller.poll(self._timeout()):
-                self._guarded(sources[source])
-            for channel in self._channels.early():
-                self._guarded(partial(self._read_kernels, channel))
+            self._read_sockets()
+            timeout = self._timeout()
+            # To find out how long to wait, kernels are greeted, and sending may hide what has come.
+            for key, events in self._selector.select(0.0 if self._pending else timeout):
+                self._guarded(partial(key.data, events))
             deadline = self._core.deadline()
             if deadline is not None and time.monotonic() >= deadline:
                 self._guarded(lambda: self._handle(e.Ticked()))
             self._guarded(self._flush_due)
         self._close()
+
+    def _channel_ready(self, channel: str, events: int) -> None:
+        self._channels.pending.add(channel)
+
+    @property
+    def _pending(self) -> bool:
+        """Whether zmq may have received more than its descriptors tell."""
+        return bool(self._channels.pending) or self._front.pending
+
+    def _read_sockets(self) -> None:
+        """Read what zmq has received."""
+        for channel in list(self._channels.pending):
+            self._guarded(partial(self._read_kernels, channel))
+        if self._front.pending:
+            self._guarded(self._front.read_remote)
 
     @staticmethod
     def _guarded(work: Callable[[], None]) -> None:
@@ -181,7 +191,7 @@ class Server:
         times = [t - now for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
         waits = (self._prompts.wait(now), self._remote.wait(now), *self._relay.waits(now))
         times += [wait for wait in waits if wait is not None]
-        return max(0.0, min(times)) * 1000 + 1 if times else None
+        return max(0.0, min(times)) if times else None
 
     def _wake(self) -> None:
         # Full: it wakes anyway.
@@ -208,30 +218,34 @@ class Server:
 
     # -- the front ----------------------------------------------------------------------------------------------------
 
-    def _read_front(self) -> None:
-        for identity, message in self._front.receive(TURN):
-            self._guarded(partial(self._on_message[type(message)], identity, message))
+    def _received(self, peer: Peer, message: m.Message) -> None:
+        self._guarded(partial(self._on_message[type(message)], peer, message))
+
+    def _gone(self, peer: Peer) -> None:
+        """The connection of a peer has ended. The end of an engine is told by whoever watches its process."""
+        if (client := self._front.client(peer)) is not None:
+            self._guarded(partial(self._client_gone, client))
 
     def _to_client(self, client: str, message: m.Message) -> None:
-        identity = self._clients.get(client)
-        if identity is not None and not self._front.send(identity, message):
+        peer = self._clients.get(client)
+        if peer is not None and not self._front.send(peer, message):
             self._client_gone(client)
 
-    def _hello(self, identity: bytes, hello: m.Hello) -> None:
+    def _hello(self, peer: Peer, hello: m.Hello) -> None:
         if self._stopping:
-            self._front.send(identity, m.Refused("the cluster is stopping"))
+            self._front.send(peer, m.Refused("the cluster is stopping"))
         elif hello.role == "client":
-            self._client_joins(identity, hello)
+            self._client_joins(peer, hello)
         elif hello.role == "listener":
-            self._roster.listens(identity, hello)
+            self._roster.listens(peer, hello)
         elif hello.engine_id is None:
-            self._roster.adopt(identity, hello)
+            self._roster.adopt(peer, hello)
         else:
-            self._roster.dialled(identity, hello)
+            self._roster.dialled(peer, hello)
 
-    def _client_joins(self, identity: bytes, hello: m.Hello) -> None:
-        self._clients[hello.session] = identity
-        self._front.who[identity] = hello.session
+    def _client_joins(self, peer: Peer, hello: m.Hello) -> None:
+        self._clients[hello.session] = peer
+        self._front.who[peer] = hello.session
         self._relay.open(hello.session)
         self._handle(e.ClientJoined(hello.session))
         info = {
@@ -240,33 +254,33 @@ class Server:
             "departed": list(self._roster.departed.items()),
             "restarting": self._roster.restarting(),
             "prospects": self._roster.prospects(),
-            "memory": self._front.shares(identity),
+            "memory": self._front.shares(peer),
         }
-        self._front.send(identity, m.Welcome(None, self._roster.known(), info))
+        self._front.send(peer, m.Welcome(None, self._roster.known(), info))
         if hello.info.get("remote"):
             self._remote.add(hello.session)
         else:
             self._watch.add(hello.pid, self._client_gone, hello.session)
 
     def _client_gone(self, client: str) -> None:
-        identity = self._clients.pop(client, None)
-        if identity is not None:
+        peer = self._clients.pop(client, None)
+        if peer is not None:
             self._watch.remove(self._client_gone, client)
             self._remote.remove(client)
-            del self._front.who[identity]
+            del self._front.who[peer]
             self._relay.close(client)
             self._prompts.client_gone(client)
             self._comms.client_gone(client)
             self._handle(e.ClientLeft(client))
 
-    def _client_of(self, identity: bytes) -> str | None:
-        client = self._front.client(identity)
+    def _client_of(self, peer: Peer) -> str | None:
+        client = self._front.client(peer)
         if client is None:
-            self._front.send(identity, m.Refused("this controller does not know you"))
+            self._front.send(peer, m.Refused("this controller does not know you"))
         return client
 
-    def _submit(self, identity: bytes, message: m.Submit) -> None:
-        client = self._client_of(identity)
+    def _submit(self, peer: Peer, message: m.Submit) -> None:
+        client = self._client_of(peer)
         if client is None:
             return
         for (kind, options, targets, *terms), payload in zip(message.calls, message.payloads, strict=True):
@@ -292,21 +306,21 @@ class Server:
         self._book.submitted(client, kind, options, payload, targets, terms)
         self._handle(e.Submitted(client, kind, sharing.size(payload), targets, asked))
 
-    def _abort(self, identity: bytes, message: m.Abort) -> None:
-        if (client := self._client_of(identity)) is not None:
+    def _abort(self, peer: Peer, message: m.Abort) -> None:
+        if (client := self._client_of(peer)) is not None:
             self._handle(e.Aborted(client, message.tasks))
 
-    def _interrupt(self, identity: bytes, message: m.Interrupt) -> None:
-        if (client := self._client_of(identity)) is not None:
+    def _interrupt(self, peer: Peer, message: m.Interrupt) -> None:
+        if (client := self._client_of(peer)) is not None:
             self._handle(e.InterruptAsked(client, message.tasks))
 
-    def _acked(self, identity: bytes, message: m.Ack) -> None:
-        if (client := self._front.client(identity)) is not None:
+    def _acked(self, peer: Peer, message: m.Ack) -> None:
+        if (client := self._front.client(peer)) is not None:
             self._relay.acked(client, message)
             self._handle(e.Acked(client, message.amount, message.outputs))
 
-    def _ask(self, identity: bytes, message: m.Ask) -> None:
-        question = Question(message, self._front.client(identity), partial(self._front.send, identity))
+    def _ask(self, peer: Peer, message: m.Ask) -> None:
+        question = Question(message, self._front.client(peer), partial(self._front.send, peer))
         self._questions.ask(message.topic, message.arguments, question)
 
     def _stop_asked(self, question: Question) -> Any:
@@ -316,14 +330,14 @@ class Server:
 
     # -- engines ------------------------------------------------------------------------------------------------------
 
-    def _leave(self, identity: bytes, message: m.Leave) -> None:
-        if (client := self._front.client(identity)) is not None:
+    def _leave(self, peer: Peer, message: m.Leave) -> None:
+        if (client := self._front.client(peer)) is not None:
             self._client_gone(client)
-        elif (engine := self._front.engine(identity)) is not None:
+        elif (engine := self._front.engine(peer)) is not None:
             self._roster.ended(engine, message.reason)
 
-    def _finished(self, identity: bytes, message: m.Finished) -> None:
-        engine = self._front.engine(identity)
+    def _finished(self, peer: Peer, message: m.Finished) -> None:
+        engine = self._front.engine(peer)
         if engine is None:
             return
         results = []
@@ -335,11 +349,11 @@ class Server:
                 seconds = record["completed"] - record["started"]
                 results.append((task, sharing.size(frames), seconds, not record.get("quiet"), outcome_of(record)))
         if shared := sum(sharing.size(payload) for payload in message.payloads if sharing.is_shared(payload)):
-            self._front.send(identity, m.Ack(shared))
+            self._front.send(peer, m.Ack(shared))
         self._handle(e.TasksFinished(engine, results))
 
-    def _recalled(self, identity: bytes, message: m.Recalled) -> None:
-        if (engine := self._front.engine(identity)) is not None:
+    def _recalled(self, peer: Peer, message: m.Recalled) -> None:
+        if (engine := self._front.engine(peer)) is not None:
             self._handle(e.TasksRecalled(engine, message.tasks))
 
     def _ask_client(self, client: str, message: m.Message) -> bool:
@@ -466,8 +480,8 @@ class Server:
             self._relay.flush(client)
         for question in self._stop_askers:
             question.answer()
-        for identity in self._clients.values():
-            self._front.send(identity, m.Refused("the cluster was stopped"))
+        for peer in self._clients.values():
+            self._front.send(peer, m.Refused("the cluster was stopped"))
         self._stopped = True
 
     def _close(self) -> None:
@@ -476,6 +490,7 @@ class Server:
             forkserver().close()
         self._channels.close()
         self._front.close()
+        self._selector.close()
         self._book.close()
         self._context.term()
         self._cluster.remove()

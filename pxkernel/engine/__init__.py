@@ -5,7 +5,8 @@ the path of a cluster file) or of the only running one; ``%unload_ext pxkernel.e
 starts load it themselves. The kernel stays a stock kernel: only public interfaces of it are used.
 
 - ``extension`` joins a cluster and leaves it
-- ``channel``   the DEALER that dials out to the controller and is served on the kernel's own event loop
+- ``channel``   the stream that dials out to the controller and is served on the kernel's own event loop
+- ``adoption``  what a kernel that runs already tells the controller
 - ``startup``   the start-up code of a cluster
 - ``run``       one task: unpack, call, pack, and the record of an error
 - ``parents``   output goes to the task that made it

@@ -1,4 +1,4 @@
-"""The task channel: one DEALER that dials out to the controller, served on the kernel's own event loop.
+"""The task channel: one stream that dials out to the controller, served on the kernel's own event loop.
 
 Rule 1. A task is started unless it has been recalled before, which the ``listener`` knows at any time. Rule 2. No task
 starts while a cell awaits, and none while a task awaits: one piece of user code at a time. Rule 3. After a batch that
@@ -12,6 +12,7 @@ import asyncio
 import faulthandler
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -21,7 +22,6 @@ from collections.abc import Awaitable
 from typing import Any
 
 import zmq
-from ipykernel.connect import get_connection_file, get_connection_info
 from tornado.ioloop import IOLoop
 
 from ..errors import ClusterError, ProtocolError
@@ -40,9 +40,10 @@ from ..protocol.messages import (
     Welcome,
 )  # fmt: skip
 from ..protocol.sharing import Lent, Shared, probe
-from ..protocol.sockets import receive, send
+from ..protocol.stream import Stream, wait
 from ..protocol.wire import Codec, raw
 from . import lifeline
+from .adoption import connection_info, runs_a_cell
 from .debugging import BreakpointHook
 from .interrupts import InterruptGate
 from .listener import Listener
@@ -84,10 +85,8 @@ class TaskChannel:
         self._launched = launched
         self._codec = Codec(bytes.fromhex(cluster.key))
         self._session = uuid.uuid4().hex[:12]
-        self._context = zmq.Context()
-        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
         self._loop = IOLoop.current()
-        self._listener = Listener(self._context, cluster)
+        self._listener = Listener(cluster)
         # A message must not be left half sent or half read.
         shielded = (self._send, self._read_all)
         self._gate = InterruptGate(kernel, self._loop.asyncio_loop, self._listener.wake, shielded)
@@ -104,6 +103,7 @@ class TaskChannel:
         #: The task that runs, None between them, and what its user has typed.
         self._task: str | None = None
         self._typed: str | None = None
+        self._connected = True
         self._task_runs = False
         self._cells = 0
         self._serving = False
@@ -118,13 +118,17 @@ class TaskChannel:
         ClusterError
             The controller refuses, or does not answer.
         """
-        self._socket.linger = int(LINGER * 1000)
-        self._socket.set_hwm(0)
-        self._socket.connect(self._cluster.address)
         adopt = self._launched is None
+        if not adopt:
+            # First of all: the controller may end just now.
+            self._watch()
+        try:
+            self._stream = Stream.connect(self._cluster.address)
+        except OSError as error:
+            raise ClusterError(f"the controller of {self._cluster.path} cannot be reached: {error}") from None
         info: dict[str, Any] = {"incarnation": self._launched["incarnation"] if self._launched else None}
         if adopt:
-            info["connection"] = _connection_info()
+            info["connection"] = connection_info()
         self._proof = probe()
         info["memory"] = self._proof and self._proof[0].hex()
         hello = Hello("engine", self._session, os.getpid(), self.engine_id, info)
@@ -132,7 +136,7 @@ class TaskChannel:
             self._send(hello)
             self._await_welcome()
             # If a cell loads the extension, it is running, and its pre_execute event has passed.
-            self._cells = int(_runs_a_cell(self._kernel))
+            self._cells = int(runs_a_cell(self._kernel))
         else:
             self._prepare_launched(hello)
         self.active = True
@@ -149,16 +153,24 @@ class TaskChannel:
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
         events.register("post_execute", self._cell_ends)
-        lifeline.watch(self._cluster, not adopt, lambda: self._loop.add_callback(self._controller_is_gone))
-        self._loop.add_handler(self._socket.FD, lambda *_: self._serve(), IOLoop.READ)
-        # The socket's descriptor tells edges, and one may have passed.
-        self._loop.add_callback(self._serve)
+        if adopt:
+            self._watch()
+        self._loop.add_handler(self._stream, lambda *_: self._serve(), IOLoop.READ)
+
+    def _watch(self) -> None:
+        lifeline.watch(
+            self._cluster, self._launched is not None, lambda: self._loop.add_callback(self._controller_is_gone)
+        )
 
     def _await_welcome(self) -> None:
-        if not self._socket.poll(int(WELCOME_TIMEOUT * 1000)):
-            self._close()
-            raise ClusterError(f"the controller of {self._cluster.path} did not answer in {WELCOME_TIMEOUT:.0f} s")
-        answer = self._codec.decode(receive(self._socket))
+        end = time.monotonic() + WELCOME_TIMEOUT
+        frames: list[list[Any]] = []
+        while not frames:
+            if not wait(self._stream, select.POLLIN, end - time.monotonic()):
+                self._close()
+                raise ClusterError(f"the controller of {self._cluster.path} did not answer in {WELCOME_TIMEOUT:.0f} s")
+            frames = self._stream.receive()
+        answer = self._codec.decode(frames[0])
         if not isinstance(answer, Welcome):
             self._close()
             raise ClusterError(f"the cluster does not take this kernel: {getattr(answer, 'reason', answer)}")
@@ -198,7 +210,7 @@ class TaskChannel:
             self._send(Leave(reason))
             end = time.monotonic() + LINGER
             while self._lent.open and (left := end - time.monotonic()) > 0:
-                if self._socket.poll(int(left * 1000) + 1):
+                if wait(self._stream, select.POLLIN, left):
                     self._read_all()
             self._close()
 
@@ -211,7 +223,7 @@ class TaskChannel:
             events = self._kernel.shell.events
             events.unregister("pre_execute", self._cell_starts)
             events.unregister("post_execute", self._cell_ends)
-            self._loop.remove_handler(self._socket.FD)
+            self._loop.remove_handler(self._stream)
             self._output.close()
             self._breakpoints.uninstall()
             # A kernel that is no engine any more must not wait for a front end that has stopped reading.
@@ -219,8 +231,7 @@ class TaskChannel:
             thread.schedule(lambda: thread.socket and thread.socket.setsockopt(zmq.XPUB_NODROP, 0))
             self._gate.uninstall()
             self._stacks.close()
-        self._socket.close()
-        self._context.term()
+        self._stream.close()
         self._listener.close()
 
     def _controller_is_gone(self) -> None:
@@ -255,17 +266,22 @@ class TaskChannel:
     # -- serving ------------------------------------------------------------------------------------------------------
 
     def _send(self, message: Any) -> None:
-        send(self._socket, self._codec.encode(message))
+        """Send all of a message: what runs next may hold this thread for hours."""
+        try:
+            if not self._stream.send(self._codec.encode(message)):
+                self._stream.finish()
+        except OSError:
+            # The controller has gone, which the lifeline sees.
+            self._stream.drop()
 
-    def _read_all(self) -> bool:
-        """Read what has arrived; whether anything has."""
-        read = False
-        while self.active:
-            try:
-                frames = receive(self._socket)
-            except zmq.Again:
-                break
-            read = True
+    def _read_all(self) -> None:
+        """Read what has arrived."""
+        try:
+            arrived = self._stream.receive()
+        except (EOFError, ProtocolError):
+            self._hung_up()
+            return
+        for frames in arrived:
             try:
                 message = self._codec.decode(frames)
             except ProtocolError as error:
@@ -286,7 +302,16 @@ class TaskChannel:
             elif isinstance(message, Refused):
                 print(f"pxkernel.engine: the controller refuses: {message.reason}", file=sys.__stderr__)
                 self._controller_is_gone()
-        return read
+
+    def _hung_up(self) -> None:
+        """The controller has closed the connection, or has ended."""
+        self._connected = False
+        self._lent = Lent()
+        if self._launched is None:
+            self._close()
+        else:
+            # It ends this engine, or the lifeline does.
+            self._loop.remove_handler(self._stream)
 
     def _serve(self) -> None:
         """Called by the event loop when something may have arrived, and after a cell."""
@@ -300,16 +325,13 @@ class TaskChannel:
 
     def _serve_turn(self) -> None:
         end = time.monotonic() + TURN
-        while self.active:
-            if self._may_start() and time.monotonic() < end:
-                task = self._queue.popleft()
-                if self._listener.claims.start(task[0]):
-                    self._run(*task)
-            elif self._unsettled is not None:
-                self._settle(self._unsettled)
-            elif not self._read_all():
-                # Last of all before the loop waits: the socket's descriptor tells edges, and sending swallows them.
-                break
+        self._read_all()
+        while self.active and self._may_start() and time.monotonic() < end:
+            task = self._queue.popleft()
+            if self._listener.claims.start(task[0]):
+                self._run(*task)
+        if self.active and self._unsettled is not None:
+            self._settle(self._unsettled)
         if self._may_start():
             self._loop.add_callback(self._serve)
 
@@ -322,10 +344,10 @@ class TaskChannel:
         self._typed = None
         content = json.dumps({"prompt": prompt, "password": password}).encode()
         self._send(InputRequest(self._task, ([content],)))
-        while self._typed is None and self.active:
+        while self._typed is None and self.active and self._connected:
             self._read_all()
             if self._typed is None:
-                self._socket.poll(int(INPUT_POLL * 1000))
+                wait(self._stream, select.POLLIN, INPUT_POLL)
         if self._typed in (None, "\x04"):
             raise EOFError("the input has ended: nobody answers")
         return self._typed
@@ -376,26 +398,3 @@ class TaskChannel:
         self._kernel.session.send(
             self._kernel.iopub_socket, "status", {"execution_state": "idle"}, parent=parent, ident=topic
         )
-
-
-def _runs_a_cell(kernel: Any) -> bool:
-    """Whether this is called from a cell and not while the kernel starts, when there has been no request yet."""
-    try:
-        return bool(kernel.shell.get_parent())
-    except LookupError:
-        return False
-
-
-def _connection_info() -> dict[str, Any]:
-    """Where this kernel listens; its values are JSON."""
-    info = get_connection_info(unpack=True)
-    key = info.get("key", b"")
-    connection = {name: info[name] for name in info if name.endswith("_port")}
-    return {
-        **connection,
-        "ip": info["ip"],
-        "transport": info.get("transport", "tcp"),
-        "key": key.decode() if isinstance(key, bytes) else key,
-        "signature_scheme": info.get("signature_scheme", "hmac-sha256"),
-        "connection_file": get_connection_file(),
-    }

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import psutil
-import zmq
 
 from ..errors import ProtocolError
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import Hello, Interrupt, Recall, Recalled
-from ..protocol.sockets import receive, send
+from ..protocol.stream import Stream
 from ..protocol.wire import Codec
 from .interrupts import InterruptGate
 
@@ -56,15 +55,14 @@ class Listener:
 
     Parameters
     ----------
-    context
-        The zmq context of its connection; terminating it ends the thread.
     cluster
         Where the controller listens.
     """
 
-    def __init__(self, context: zmq.Context[Any], cluster: ClusterFile):
+    def __init__(self, cluster: ClusterFile):
         self.claims = Claims()
-        self._context = context
+        self._thread: threading.Thread | None = None
+        self._closing = False
         self._address = cluster.address
         self._codec = Codec(bytes.fromhex(cluster.key))
         self._wake_read, self._wake_write = os.pipe()
@@ -77,47 +75,60 @@ class Listener:
             os.write(self._wake_write, b"\0")
 
     def start(self, gate: InterruptGate, hello: Hello) -> None:
-        """Connect and listen."""
-        socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
-        socket.linger = 0
-        socket.connect(self._address)
-        send(socket, self._codec.encode(hello))
-        threading.Thread(target=self._run, args=(socket, gate), name="pxkernel-listener", daemon=True).start()
+        """Connect and listen.
+
+        Raises
+        ------
+        OSError
+            There is no controller any more.
+        """
+        stream = Stream.connect(self._address)
+        stream.send(self._codec.encode(hello))
+        self._thread = threading.Thread(target=self._run, args=(stream, gate), name="pxkernel-listener", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Call it after the context has been terminated."""
+        """End the thread."""
+        self._closing = True
+        self.wake()
+        if self._thread is not None:
+            self._thread.join()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def _run(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
-        poller = zmq.Poller()
-        poller.register(socket, zmq.POLLIN)
-        poller.register(self._wake_read, zmq.POLLIN)
-        wait: int | None = None
-        try:
-            while True:
-                ready = dict(poller.poll(wait))
-                if self._wake_read in ready:
-                    os.read(self._wake_read, 4096)
-                if socket in ready:
-                    self._receive(socket, gate)
-                if not gate.knock():
-                    wait = None
-                elif wait is None or ready:
-                    wait = FIRST_WAIT
-                    _interrupt_children()
-                else:
-                    wait = min(2 * wait, LONGEST_WAIT)
-        except zmq.ContextTerminated:
-            socket.close(linger=0)
+    def _run(self, stream: Stream, gate: InterruptGate) -> None:
+        poll = select.poll()
+        poll.register(stream, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        pause: int | None = None
+        while not self._closing:
+            ready = dict(poll.poll(pause))
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+            if stream.fileno() in ready and not self._receive(stream, gate):
+                poll.unregister(stream)
+            if not gate.knock():
+                pause = None
+            elif pause is None or ready:
+                pause = FIRST_WAIT
+                _interrupt_children()
+            else:
+                pause = min(2 * pause, LONGEST_WAIT)
+        stream.close()
 
-    def _receive(self, socket: zmq.Socket[bytes], gate: InterruptGate) -> None:
-        with contextlib.suppress(ProtocolError):
-            message = self._codec.decode(receive(socket))
-            if isinstance(message, Interrupt):
-                gate.mean(message.tasks)
-            elif isinstance(message, Recall) and (recalled := self.claims.recall(message.tasks)):
-                send(socket, self._codec.encode(Recalled(recalled)))
+    def _receive(self, stream: Stream, gate: InterruptGate) -> bool:
+        """Whether the controller is still there."""
+        try:
+            for frames in stream.receive():
+                message = self._codec.decode(frames)
+                if isinstance(message, Interrupt):
+                    gate.mean(message.tasks)
+                elif isinstance(message, Recall) and (recalled := self.claims.recall(message.tasks)):
+                    stream.send(self._codec.encode(Recalled(recalled)))
+                    stream.finish()
+        except (EOFError, OSError, ProtocolError):
+            return False
+        return True
 
 
 def _interrupt_children() -> None:

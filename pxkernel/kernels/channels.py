@@ -84,6 +84,9 @@ class Channels:
         self._by_routing_id: dict[bytes, Peer] = {}
         self._by_session: dict[str, Peer] = {}
         self._by_greeting: dict[str, Peer] = {}
+        #: The channels that may have something to ``receive`` although their descriptor does not tell: it tells edges, and
+        #: sending takes them away.
+        self.pending: set[str] = set()
         #: Messages that were taken from their socket early, by channel: ``receive`` gives them first.
         self._early: dict[str, list[list[bytes]]] = {}
         identity = b"px-" + uuid.uuid4().hex[:12].encode()
@@ -121,6 +124,7 @@ class Channels:
             socket = getattr(self, channel)
             socket.setsockopt(zmq.CONNECT_ROUTING_ID, peer.routing_id)
             socket.connect(peer.addresses[channel])
+            self.pending.add(channel)
         self._orders.send_multipart([b"connect", peer.addresses["iopub"].encode()])
         self._peers[engine] = self._by_routing_id[peer.routing_id] = self._by_session[session.session] = peer
         self.greet(now)
@@ -133,6 +137,7 @@ class Channels:
             socket = getattr(self, channel)
             self._early.setdefault(channel, []).extend(_take_out(socket))
             socket.disconnect(peer.addresses[channel])
+            self.pending.add(channel)
         self._orders.send_multipart([b"disconnect", peer.addresses["iopub"].encode()])
         del self._by_routing_id[peer.routing_id]
         for table in (self._by_session, self._by_greeting):
@@ -167,6 +172,7 @@ class Channels:
         message = peer.session.msg(msg_type, content, metadata=metadata)
         message["header"]["msg_id"] = message["msg_id"] = msg_id
         frames = peer.session.serialize(message)
+        self.pending.add(channel)
         try:
             getattr(self, channel).send_multipart([peer.routing_id, *frames, *buffers])
         except zmq.ZMQError as error:
@@ -176,9 +182,9 @@ class Channels:
 
     # -- what comes back ----------------------------------------------------------------------------------------------
 
-    def early(self) -> list[str]:
-        """The channels that have something to ``receive`` although their sockets may have not."""
-        return [channel for channel, messages in self._early.items() if messages]
+    def descriptors(self) -> dict[str, int]:
+        """By channel, what to wait for: when it is readable, ``receive``."""
+        return {channel: getattr(self, channel).getsockopt(zmq.FD) for channel in ("shell", "control", "stdin", "iopub")}
 
     def receive(self, channel: str, limit: int = 200) -> Iterator[KernelMessage | int]:
         """What has arrived on ``channel``, at most ``limit`` messages: a message, or the id of an engine that is ready.
@@ -187,10 +193,12 @@ class Channels:
         """
         socket = getattr(self, channel)
         early = self._early.pop(channel, [])
+        self.pending.add(channel)
         for _ in range(limit):
             try:
                 frames = early.pop(0) if early else socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                self.pending.discard(channel)
                 return
             if channel == "iopub":
                 yield from self._received(self._iopub_peer(frames), frames)

@@ -3,7 +3,7 @@
 ::
 
     objects ── pack ──▶ payload frames ──┐
-                                         ├── wire ──▶ signed zmq frames
+                                         ├── wire ──▶ signed frames
     decisions ── messages ──▶ header ────┘
 
 - ``pack`` turns Python objects into frames and back; only clients and engines use it.
@@ -11,6 +11,7 @@
 - ``standins`` stand for something else until they arrive; ``serialize`` is packing for programs that do it themselves.
 - ``messages`` are the frozen dataclasses that the three parties exchange.
 - ``wire`` signs a message into frames and verifies what arrives.
+- ``stream`` carries them between processes of one machine, ``sockets`` through zmq between machines.
 - ``segments`` are memory that processes of one host share; ``sharing`` puts the large buffers of payloads there.
 - ``copying`` divides large copies among threads.
 - ``credit`` bounds what may be on the way to one peer.

@@ -1,6 +1,6 @@
 """Credit: how much may be on the way to one peer.
 
-No socket here has a high-water mark, because a ROUTER at its mark drops in silence (design, decisions 4 and 11).
+Nobody here stops reading, and a ROUTER at its high-water mark drops in silence (design, decisions 4 and 11).
 Instead the sender counts what the receiver has not yet acknowledged, and waits above the limit.
 """
 

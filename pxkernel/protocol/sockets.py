@@ -1,4 +1,4 @@
-"""Frames through a zmq socket, for all three kinds of processes.
+"""Frames through a zmq socket, between a client and a controller on two machines.
 
 Short frames are copied: to have zmq lend its buffer, or to lend it ours, costs more than the copy.
 """
@@ -10,8 +10,18 @@ from typing import Any
 
 import zmq
 
+#: After so many seconds without a sign of life the operating system asks whether the other machine is still there.
+KEEPALIVE = 30
 #: Frames shorter than this, in bytes, are copied.
 COPIED = 64 * 1024
+
+
+def notice_the_end(socket: zmq.Socket[Any]) -> None:
+    """Have the operating system break the socket's connections when the other machine does not answer any more."""
+    socket.tcp_keepalive = 1
+    socket.tcp_keepalive_idle = socket.tcp_keepalive_intvl = KEEPALIVE
+    # With data on its way nothing asks: it must not last longer than an idle connection, which has nine probes.
+    socket.tcp_maxrt = 10 * KEEPALIVE * 1000
 
 
 def send(socket: zmq.Socket[Any], frames: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""A message as zmq frames: ``[signature and header, payload frames ...]``.
+"""A message as frames: ``[signature and header, payload frames ...]``.
 
 The signature (keyed BLAKE2b, 32 bytes) covers the header, which has the length of every frame, and the first frame of
 every payload. What lies in the buffers behind it (the bytes of arrays and of long strings) is data of a known length, is
@@ -31,7 +31,7 @@ _from_json = json.JSONDecoder().decode
 
 
 def raw(frame: Any) -> Any:
-    """The buffer of a zmq frame; bytes and memoryviews are their own."""
+    """The buffer of a zmq frame; bytes, bytearrays and memoryviews are their own."""
     return getattr(frame, "buffer", frame)
 
 

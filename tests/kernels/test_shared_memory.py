@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import selectors
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import numpy as np
 import pandas
 import psutil
 import pytest
-import zmq
 
 import pxkernel as px
 from pxkernel.client import connection
@@ -24,6 +24,7 @@ from pxkernel.protocol import messages as m
 from pxkernel.protocol import segments
 from pxkernel.protocol.copying import shares
 from pxkernel.protocol.sharing import ALONE, THRESHOLD, Shared, probe, share
+from pxkernel.protocol.stream import Stream
 from pxkernel.protocol.wire import Codec
 
 #: More than the controller keeps of one delivered result.
@@ -335,21 +336,34 @@ def test_an_engine_elsewhere(tmp_path, memory):
     proof = probe()
     text = {"ours": proof[0].hex(), "of another host": (proof[0][:-1] + b"\0").hex()}.get(memory)
     codec, frames = Codec(bytes(32)), [b"\x80", bytes(THRESHOLD)]
-    with zmq.Context() as context, context.socket(zmq.DEALER) as engine:
-        front = Front(context, tmp_path / "front", bytes(32))
-        engine.linger = 0
-        engine.connect(front.address)
-        engine.send_multipart(codec.encode(m.Hello("engine", "s", os.getpid(), 0, {"memory": text})))
-        assert front.socket.poll(5000)
-        ((identity, _),) = front.receive(10)
-        assert front.shares(identity) == (memory == "ours")
-        front.send(identity, m.Run([["c:0", "apply", {}]], (share(frames),)))
-        assert engine.poll(5000)
-        received = codec.decode(engine.recv_multipart()).payloads[0]
+    heard = []
+    with selectors.DefaultSelector() as selector:
+
+        def turn():
+            for key, events in selector.select(0.01):
+                key.data(events)
+
+        def said(message):
+            """What the engine gets to read of a message to it."""
+            front.send(engine, message)
+            while not (found := stream.receive()):
+                turn()
+            return codec.decode(found[0]).payloads[0]
+
+        front = Front(tmp_path / "front", bytes(32), selector, lambda *what: heard.append(what), heard.append)
+        stream = Stream.connect(front.address)
+        stream.send(codec.encode(m.Hello("engine", "s", os.getpid(), 0, {"memory": text})))
+        while not heard:
+            turn()
+        ((engine, _),) = heard
+        assert front.shares(engine) == (memory == "ours")
+        received = said(m.Run([["c:0", "apply", {}]], (share(frames),)))
         assert len(received) == (1 if memory == "ours" else 2)
-        front.send(identity, m.Answer(0, None, None, (share(frames),)))
-        assert engine.poll(5000)
-        assert codec.decode(engine.recv_multipart()).payloads[0] == frames
+        assert said(m.Answer(0, None, None, (share(frames),))) == frames
+        stream.close()
+        while len(heard) == 1:
+            turn()
+        assert heard[1] is engine and not front.send(engine, m.Refused("too late")) and not front.shares(engine)
         front.close()
 
 

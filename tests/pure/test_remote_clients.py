@@ -42,9 +42,8 @@ def test_who_is_found_to_be_gone_is_forgotten():
     remote.remove("never there")
 
 
-class Front:
-    def listen(self, ip, port):
-        return port or 4711, "key"
+def listen(ip, port):
+    return port or 4711, "key"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ class Front:
 def test_where_others_find_the_controller(monkeypatch, options, url):
     monkeypatch.setattr("socket.gethostname", lambda: "HOST")
     monkeypatch.setattr("socket.if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-    found = listen_for_others(Front(), Settings("id", "default", "d", "s", **options))
+    found = listen_for_others(listen, Settings("id", "default", "d", "s", **options))
     assert found == {"url": url, "curve_serverkey": "key"}
 
 

@@ -23,6 +23,12 @@ class Front:
     def shares(self, identity):
         return False
 
+    def read(self, identity):
+        pass
+
+    def forget(self, identity):
+        self.who.pop(identity, None)
+
 
 class Channels:
     def __init__(self):

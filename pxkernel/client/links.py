@@ -1,0 +1,161 @@
+"""The two ways to a controller: a stream on its own machine, an encrypted zmq socket from another one."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import zmq
+
+from ..protocol.clusterfile import ClusterFile
+from ..protocol.sockets import COPIED, notice_the_end, receive, send
+from ..protocol.stream import Stream
+from .tracking import SendTracker
+
+
+class Link(Protocol):
+    """A connection to a controller. One thread waits and receives; one at a time sends."""
+
+    #: Whether any thread may send.
+    any_thread: bool
+
+    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
+        """Send a message; False: a part of it goes in ``wait``. What cannot be sent any more is dropped."""
+
+    def flush(self) -> None:
+        """Send what has not gone."""
+
+    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
+        """Wait until the descriptor ``wake`` or this can be read, or more can be sent, at most ``timeout`` seconds.
+
+        Whether ``wake`` can be read, and whether this can.
+        """
+
+    def receive(self) -> list[list[Any]]:
+        """The messages that have come.
+
+        Raises
+        ------
+        EOFError
+            The controller has gone.
+        ProtocolError
+            Whoever is there is no controller.
+        """
+
+    def close(self, linger: int) -> None:
+        """Close it when what was sent has gone, ``linger`` milliseconds from now at the latest (negative: never)."""
+
+
+class LocalLink:
+    """To a controller on this machine.
+
+    Raises
+    ------
+    OSError
+        Nobody listens at ``address``.
+    """
+
+    any_thread = True
+
+    def __init__(self, address: str):
+        self._stream = Stream.connect(address)
+        self._poll = select.poll()
+        self._poll.register(self._stream, select.POLLIN)
+
+    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
+        def sent() -> None:
+            for tracker in trackers:
+                tracker.hand_over()
+
+        try:
+            return self._stream.send(frames, sent if trackers else None)
+        except OSError:
+            # Who receives will see its end.
+            self._stream.drop()
+            return True
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._stream.drop()
+
+    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
+        self._poll.register(wake, select.POLLIN)
+        self._poll.modify(self._stream, select.POLLIN | (select.POLLOUT if self._stream.unsent else 0))
+        ready = dict(self._poll.poll(None if timeout is None else timeout * 1000))
+        return wake in ready, bool(ready.get(self._stream.fileno(), 0) & ~select.POLLOUT)
+
+    def receive(self) -> list[list[Any]]:
+        try:
+            return self._stream.receive()
+        except EOFError:
+            raise EOFError("the controller has ended") from None
+
+    def close(self, linger: int) -> None:
+        try:
+            self._stream.finish(None if linger < 0 else linger / 1000)
+        except OSError:
+            pass
+        self._stream.drop()
+        self._stream.close()
+
+
+class RemoteLink:
+    """To a controller on another machine, and only to the one that has the secret half of its key (design, decision 12)."""
+
+    any_thread = False
+
+    def __init__(self, cluster: ClusterFile):
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
+        self._socket.set_hwm(0)
+        self._socket.curve_serverkey = (cluster.curve_serverkey or "").encode()
+        self._socket.curve_publickey, self._socket.curve_secretkey = zmq.curve_keypair()
+        notice_the_end(self._socket)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._socket.connect(cluster.endpoint)
+        self._broken = False
+
+    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
+        tracker = None
+        if trackers:
+            # Of a message in several parts pyzmq itself would track the last part only.
+            frames = [frame if len(frame) < COPIED else zmq.Frame(frame, track=True) for frame in frames]
+            tracker = zmq.MessageTracker(*(frame for frame in frames if isinstance(frame, zmq.Frame)))
+        send(self._socket, frames)
+        for waiting in trackers:
+            waiting.hand_over(tracker)
+        return True
+
+    def flush(self) -> None:
+        """zmq does."""
+
+    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
+        poller = zmq.Poller()
+        for source in (self._socket, self._monitor, wake):
+            poller.register(source, zmq.POLLIN)
+        ready = dict(poller.poll(None if timeout is None else timeout * 1000))
+        if self._monitor in ready:
+            self._monitor.recv_multipart()
+            self._broken = True
+        return wake in ready, self._broken or self._socket in ready
+
+    def receive(self) -> list[list[Any]]:
+        messages: list[list[Any]] = []
+        while True:
+            try:
+                messages.append(receive(self._socket))
+            except zmq.Again:
+                break
+        if self._broken and not messages:
+            # A new connection would be that of somebody whom the controller does not know.
+            raise EOFError("the connection to the controller was lost")
+        return messages
+
+    def close(self, linger: int) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger)
+        self._context.term()

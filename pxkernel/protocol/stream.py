@@ -1,0 +1,260 @@
+"""Messages through a Unix stream socket, between processes of one machine.
+
+    message = [count: u32] [length: u64] * count  frame ...
+
+Neither side has a thread or a mailbox of its own here: who sends writes to the socket, who reads reads from it, so that a
+hop costs one wake-up where ZeroMQ needs three (design, decision 2: 0.3 instead of 0.65 ms for a round trip with two hops
+each way, measured).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import ProtocolError
+from .wire import raw
+
+#: Frames shorter than this, in bytes, are copied into one piece with their neighbours.
+SHORT = 64 * 1024
+#: Bytes that are read at a time.
+READ = 256 * 1024
+#: How often a socket is read for one long message before others get their turn.
+TURN = 16
+#: The most frames of a message: each is an array or a long string.
+MOST_FRAMES = 1 << 20
+
+#: The user's code may have made SIGPIPE deadly; macOS has no such flag.
+_QUIETLY = (getattr(socket, "MSG_NOSIGNAL", 0),)
+_COUNT = struct.Struct("<I")
+#: Bytes to send, how many of them have gone (a list of the parts), and whom to tell when all have.
+Piece = tuple[Any, list[int], Callable[[], None] | None]
+
+
+class Stream:
+    """One end of a connection, non-blocking. One thread receives, and one at a time sends.
+
+    An exception that a signal handler raises while it sends (KeyboardInterrupt) leaves every message whole.
+
+    Parameters
+    ----------
+    connection
+        A connected stream socket, which this object closes.
+    """
+
+    def __init__(self, connection: socket.socket):
+        connection.setblocking(False)
+        self._socket = connection
+        self._pieces: deque[Piece] = deque()
+        self._buffer = bytearray(READ)
+        #: The bytes in the buffer that belong to the next message.
+        self._filled = 0
+        #: The frames of a long message, the one that is being filled, and the bytes in it.
+        self._long: list[bytearray] = []
+        self._index = 0
+        self._inside = 0
+
+    @classmethod
+    def connect(cls, address: str) -> Stream:
+        """Connect to ``ipc://path``.
+
+        Raises
+        ------
+        OSError
+            Nobody listens there.
+        """
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(path_of(address))
+        except OSError:
+            connection.close()
+            raise
+        return cls(connection)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    def send(self, frames: Sequence[Any], sent: Callable[[], None] | None = None) -> bool:
+        """Send a message, as much of it as fits now; whether all has gone. ``flush`` sends the rest.
+
+        Parameters
+        ----------
+        frames
+            Bytes and buffers of bytes; long ones are read until they have gone.
+        sent
+            Called when the message has gone, perhaps twice.
+
+        Raises
+        ------
+        OSError
+            The other end has gone.
+        """
+        self._pieces.extend(_pieces(frames, sent))
+        return self.flush()
+
+    def flush(self) -> bool:
+        """Send what has not gone; whether all has now. Raises as ``send``."""
+        while self._pieces:
+            # Whatever interrupts this loop, it can be run again: a piece stays in its place until it has gone, and no
+            # bytecode, so no signal handler, comes between sending a part of it and noting how much that was.
+            data, parts, sent = self._pieces[0]
+            gone = sum(parts)
+            if gone < len(data):
+                try:
+                    parts.extend(map(self._socket.send, (memoryview(data)[gone:] if gone else data,), _QUIETLY))
+                except BlockingIOError:
+                    return False
+            else:
+                if sent is not None:
+                    sent()
+                self._pieces.popleft()
+        return True
+
+    def drop(self) -> None:
+        """Give up what has not gone; it counts as sent."""
+        while self._pieces:
+            sent = self._pieces.popleft()[2]
+            if sent is not None:
+                sent()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether ``flush`` has something to do."""
+        return bool(self._pieces)
+
+    def finish(self, timeout: float | None = None) -> bool:
+        """Wait until all has gone, at most ``timeout`` seconds (None: as long as it takes); whether it has."""
+        while not self.flush():
+            if not wait(self, select.POLLOUT, timeout):
+                return False
+        return True
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    def receive(self) -> list[list[Any]]:
+        """The messages that are complete when the socket has been read once: their frames, bytes or bytearrays.
+
+        Raises
+        ------
+        EOFError
+            The other end has gone, and every message that it sent whole has been given before.
+        ProtocolError
+            This is no message: what follows cannot be understood either.
+        """
+        try:
+            if self._long:
+                return self._read_long()
+            read = self._socket.recv_into(memoryview(self._buffer)[self._filled :])
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            read = 0
+        if not read:
+            raise EOFError("the other end of the connection has gone")
+        self._filled += read
+        return self._whole_messages()
+
+    def _whole_messages(self) -> list[list[Any]]:
+        messages: list[list[Any]] = []
+        start, view = 0, memoryview(self._buffer)
+        while self._filled - start >= _COUNT.size:
+            (count,) = _COUNT.unpack_from(view, start)
+            if count > MOST_FRAMES:
+                raise ProtocolError(f"a message of {count:,} frames")
+            begin = start + _COUNT.size + 8 * count
+            if begin > self._filled:
+                break
+            lengths = struct.unpack_from(f"<{count}Q", view, start + _COUNT.size)
+            end = begin + sum(lengths)
+            if end > self._filled:
+                if end - start > len(view):
+                    self._begin_long(lengths, view[begin : self._filled])
+                    start = self._filled
+                break
+            frames = []
+            for length in lengths:
+                frames.append(bytes(view[begin : begin + length]))
+                begin += length
+            messages.append(frames)
+            start = end
+        view.release()
+        if start:
+            self._buffer[: self._filled - start] = self._buffer[start : self._filled]
+            self._filled -= start
+        elif self._filled == len(self._buffer):
+            # Not even the lengths of this message fit.
+            self._buffer.extend(bytes(len(self._buffer)))
+        return messages
+
+    def _begin_long(self, lengths: Sequence[int], begun: memoryview) -> None:
+        """The rest of a message that is longer than the buffer is read to where it will stay."""
+        try:
+            self._long = list(map(bytearray, lengths))
+        except (MemoryError, OverflowError):
+            raise ProtocolError(f"no memory for a message of {sum(lengths):,} bytes") from None
+        self._index = self._inside = 0
+        self._advance(0)
+        while begun:
+            taken = min(len(begun), lengths[self._index] - self._inside)
+            self._long[self._index][self._inside : self._inside + taken] = begun[:taken]
+            self._advance(taken)
+            begun = begun[taken:]
+
+    def _advance(self, taken: int) -> None:
+        self._inside += taken
+        while self._index < len(self._long) and self._inside == len(self._long[self._index]):
+            self._index, self._inside = self._index + 1, 0
+
+    def _read_long(self) -> list[list[Any]]:
+        for _ in range(TURN):
+            read = self._socket.recv_into(memoryview(self._long[self._index])[self._inside :])
+            if not read:
+                raise EOFError("the other end of the connection has gone")
+            self._advance(read)
+            if self._index == len(self._long):
+                frames, self._long = self._long, []
+                return [frames]
+        return []
+
+
+def wait(stream: Stream, events: int, timeout: float | None) -> bool:
+    """Wait until a stream can be read or written; whether it can."""
+    poll = select.poll()
+    poll.register(stream, events)
+    return bool(poll.poll(None if timeout is None else max(0.0, timeout) * 1000))
+
+
+def path_of(address: str) -> str:
+    """The path of the socket at ``ipc://path``."""
+    return address.removeprefix("ipc://")
+
+
+def _pieces(frames: Sequence[Any], sent: Callable[[], None] | None) -> list[Piece]:
+    """What is written at once: short frames in a row as one, long ones without a copy."""
+    lengths = list(map(len, frames))
+    head = struct.pack(f"<I{len(frames)}Q", len(frames), *lengths)
+    if sum(lengths) < SHORT:
+        return [(head + b"".join(map(raw, frames)), [], sent)]
+    pieces: list[Piece] = []
+    row = [head]
+    for frame, length in zip(frames, lengths, strict=True):
+        if length < SHORT:
+            row.append(raw(frame))
+            continue
+        if row:
+            pieces.append((b"".join(row), [], None))
+            row = []
+        pieces.append((raw(frame), [], None))
+    if row:
+        pieces.append((b"".join(row), [], None))
+    data, parts, _ = pieces.pop()
+    return [*pieces, (data, parts, sent)]
