@@ -9,7 +9,7 @@
          iopub thread ── PULL ────┘         launcher thread ─── queue
          reads every iopub, nothing else      asyncio, jupyter_client's managers
 
-- ``server``    the loop of the main thread: messages to events, commands to messages
+- ``server``    the controller: messages to events, commands to messages; ``loop`` what its main thread waits for
 - ``front``     where clients and engines dial in, and who is behind each connection
 - ``roster``    the engines, from their start to their end
 - ``relay``     results and output on their way to the clients

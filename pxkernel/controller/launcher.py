@@ -1,7 +1,7 @@
 """Starts, watches, interrupts and ends kernels, in a thread with an event loop of its own.
 
 jupyter_client's managers are asynchronous; the controller's main loop must not wait for them. The main loop calls the
-methods, which return at once, and finds what happened in ``events``: tuples with a name first.
+methods, which return at once, and is told what has happened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,15 +69,14 @@ class Launcher:
         The cluster that the engines join.
     recipe
         How they are started.
-    wake
-        Called, from the launcher's thread, after something was added to ``events``.
+    tell
+        Called, from the launcher's thread, with the name of what has happened and its arguments.
     """
 
-    def __init__(self, cluster: ClusterFile, recipe: Recipe, wake: Callable[[], None]):
-        self.events: deque[tuple[Any, ...]] = deque()
+    def __init__(self, cluster: ClusterFile, recipe: Recipe, tell: Callable[..., None]):
         self._cluster = cluster
         self._recipe = recipe
-        self._wake = wake
+        self._tell = tell
         self._managers: dict[Key, AsyncKernelManager] = {}
         self._watchers: dict[Key, asyncio.Task[None]] = {}
         self._starts: dict[Key, asyncio.Task[None]] = {}
@@ -116,10 +114,6 @@ class Launcher:
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def _tell(self, *event: Any) -> None:
-        self.events.append(event)
-        self._wake()
 
     # -- in the thread ------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from typing import Any
 from ..kernels.channels import Channels, KernelMessage
 from ..protocol.messages import InputReply, InputRequest, Message
 from ..protocol.wire import raw
-from .front import Front
+from .front import Front, Peer
 
 #: How long a question waits for the output before it, in seconds.
 OUTPUT_DELAY = 0.25

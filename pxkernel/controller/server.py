@@ -7,11 +7,9 @@ import os
 import random
 import resource
 import secrets
-import selectors
 import signal
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -37,6 +35,7 @@ from .hub import Hub
 from .inspection import Inspector
 from .launcher import Launcher, Recipe
 from .lifecycle import Lifecycle
+from .loop import Loop, guarded
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
 from .relay import OUTPUT_TYPES, Relay, cell_record, failure_record, outcome_of
@@ -63,8 +62,8 @@ class Server:
         self._context: zmq.Context[Any] = zmq.Context()
         _raise_limits(self._context)
         key = secrets.token_bytes(32)
-        self._selector = selectors.DefaultSelector()
-        self._front = Front(Path(settings.sockets) / "controller", key, self._selector, self._received, self._gone)
+        self._loop = Loop()
+        self._front = Front(Path(settings.sockets) / "controller", key, self._loop.selector, self._received, self._gone)
         self.address = self._front.address
         self._cluster = ClusterFile(
             settings.cluster_id, settings.directory, settings.sockets, self.address, key.hex(), os.getpid(),
@@ -73,14 +72,12 @@ class Server:
         self._cluster.write()
         self._core = Core(policy(settings.scheme, random.Random()))
         self._channels = Channels(self._context)
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
         recipe = Recipe(
             settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
             settings.on_start, settings.transport, settings.engine_args,
         )  # fmt: skip
-        self._launcher = Launcher(self._cluster, recipe, self._wake)
-        self._watch = Watch(self._later)
+        self._launcher = Launcher(self._cluster, recipe, self._launcher_tells)
+        self._watch = Watch(self._loop.later)
         self._remote = RemoteClients(self._to_client)
         self._roster = Roster(
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add
@@ -91,13 +88,12 @@ class Server:
         self._clients: dict[str, Peer] = {}
         self._book = Book(store, self._roster.uuid, self._read_is_ready)
         self._relay = Relay(self._book, self._core, self._handle, self._to_client)
-        self._calls: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._questions = Questions()
         self._questions.add("stop", self._stop_asked)
         self._questions.add("watch", self._relay.watch)
         Hub(self._core, self._book, self._accept).answer(self._questions)
         self._lifecycle.answer(self._questions)
-        Inspector(self._core, self._roster, settings.directory, self._later).answer(self._questions)
+        Inspector(self._core, self._roster, settings.directory, self._loop.later).answer(self._questions)
         self._requests = KernelRequests(self._channels, self._questions)
         self._comms = Comms(self._channels, self._relay.output, self._questions)
         self._stop_askers: list[Question] = []
@@ -140,26 +136,21 @@ class Server:
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        # A signal may be taken by another thread, and the main thread, which alone calls the handlers, polls on.
-        signal.set_wakeup_fd(self._wake_write)
-        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(signum, lambda *_: self._later(self.stop))
+        self._loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self.stop)
         if self._settings.owner_pid is not None:
             self._watch.add(self._settings.owner_pid, self.stop)
         self._lifecycle.start_first()
-        self._selector.register(self._wake_read, selectors.EVENT_READ, lambda events: self._read_wake())
         for channel, descriptor in self._channels.descriptors().items():
-            self._selector.register(descriptor, selectors.EVENT_READ, partial(self._channel_ready, channel))
+            self._loop.watch(descriptor, partial(self._channel_ready, channel))
         while not self._stopped:
             self._read_sockets()
             timeout = self._timeout()
             # To find out how long to wait, kernels are greeted, and sending may hide what has come.
-            for key, events in self._selector.select(0.0 if self._pending else timeout):
-                self._guarded(partial(key.data, events))
+            self._loop.turn(0.0 if self._pending else timeout)
             deadline = self._core.deadline()
             if deadline is not None and time.monotonic() >= deadline:
-                self._guarded(lambda: self._handle(e.Ticked()))
-            self._guarded(self._flush_due)
+                guarded(self._handle, e.Ticked())
+            guarded(self._flush_due)
         self._close()
 
     def _channel_ready(self, channel: str, events: int) -> None:
@@ -173,18 +164,9 @@ class Server:
     def _read_sockets(self) -> None:
         """Read what zmq has received."""
         for channel in list(self._channels.pending):
-            self._guarded(partial(self._read_kernels, channel))
+            guarded(self._read_kernels, channel)
         if self._front.pending:
-            self._guarded(self._front.read_remote)
-
-    @staticmethod
-    def _guarded(work: Callable[[], None]) -> None:
-        """One peer that makes no sense must not take the cluster of all others down."""
-        try:
-            work()
-        except Exception:
-            traceback.print_exc()
-            sys.stderr.flush()
+            guarded(self._front.read_remote)
 
     def _timeout(self) -> float | None:
         now = time.monotonic()
@@ -193,24 +175,9 @@ class Server:
         times += [wait for wait in waits if wait is not None]
         return max(0.0, min(times)) if times else None
 
-    def _wake(self) -> None:
-        # Full: it wakes anyway.
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._wake_write, b"\0")
-
-    def _later(self, function: Callable[..., None], *args: Any) -> None:
-        """Have the main loop call ``function``; for other threads and signal handlers."""
-        self._calls.append((function, args))
-        self._wake()
-
-    def _read_wake(self) -> None:
-        os.read(self._wake_read, 4096)
-        while self._calls:
-            function, args = self._calls.pop(0)
-            function(*args)
-        while self._launcher.events:
-            name, *args = self._launcher.events.popleft()
-            self._on_launcher[name](*args)
+    def _launcher_tells(self, name: str, *args: Any) -> None:
+        """Called in the launcher's thread."""
+        self._loop.later(self._on_launcher[name], *args)
 
     def _handle(self, event: e.Event) -> None:
         for command in self._core.handle(event, time.monotonic()):
@@ -219,12 +186,12 @@ class Server:
     # -- the front ----------------------------------------------------------------------------------------------------
 
     def _received(self, peer: Peer, message: m.Message) -> None:
-        self._guarded(partial(self._on_message[type(message)], peer, message))
+        guarded(self._on_message[type(message)], peer, message)
 
     def _gone(self, peer: Peer) -> None:
         """The connection of a peer has ended. The end of an engine is told by whoever watches its process."""
         if (client := self._front.client(peer)) is not None:
-            self._guarded(partial(self._client_gone, client))
+            guarded(self._client_gone, client)
 
     def _to_client(self, client: str, message: m.Message) -> None:
         peer = self._clients.get(client)
@@ -490,7 +457,7 @@ class Server:
             forkserver().close()
         self._channels.close()
         self._front.close()
-        self._selector.close()
+        self._loop.close()
         self._book.close()
         self._context.term()
         self._cluster.remove()
