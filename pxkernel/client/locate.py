@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from ..errors import ClusterError
 from ..protocol import clusterfile
 from ..protocol.clusterfile import ClusterFile
 

@@ -14,8 +14,8 @@ import pytest
 import zmq
 
 import pxkernel as px
-from pxkernel.controller.front import Front
 from pxkernel.protocol.messages import Hello
+from pxkernel.protocol.sockets import notice_the_end
 from pxkernel.protocol.wire import Codec
 
 SOON = 15
@@ -217,14 +217,9 @@ def test_a_port_or_a_location_alone(options):
         px.Cluster(controller_ip="127.0.0.1", controller_port=70000)
 
 
-def test_a_dead_link_is_noticed(tmp_path):
+def test_a_dead_link_is_noticed():
     """SEC-05, CTL-07: also with data on its way, of which the operating system's own limit is a quarter of an hour."""
-    context = zmq.Context()
-    front = Front(context, tmp_path / "front", b"key")
-    try:
-        front.listen("127.0.0.1", 0)
-        idle = front.socket.tcp_keepalive_idle + 9 * front.socket.tcp_keepalive_intvl
-        assert front.socket.tcp_keepalive == 1 and front.socket.tcp_maxrt == 1000 * idle
-    finally:
-        front.close()
-        context.term()
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        notice_the_end(socket)
+        idle = socket.tcp_keepalive_idle + 9 * socket.tcp_keepalive_intvl
+        assert socket.tcp_keepalive == 1 and socket.tcp_maxrt == 1000 * idle
