@@ -156,31 +156,40 @@ class ParallelMagics:
 
     def _run(self, view: DirectView, code: str, arguments: argparse.Namespace, verbose: bool) -> AsyncResult | None:
         blocking = view.block if arguments.block is None else arguments.block
-        result = view._execute(code, False, arguments.targets, arguments.block, "%px", wait=False)
-        self._last = result
-        if arguments.out:
-            self.shell.user_ns[arguments.out] = result
-        if verbose if arguments.verbose is None else arguments.verbose:
-            print(("Parallel" if blocking else "Async parallel") + f" execution on engines: {_named(result.engine_id)}")
-        if not blocking and self.defaults.overridden(arguments).stream:
-            waiting.follow(result)
-        if arguments.local:
-            self.shell.run_cell(code)
-        if not blocking:
-            return result
-        self._wait(view, result, arguments)
+        choice = self.defaults.overridden(arguments)
+        _resolve(view, arguments.targets)
+        made: list[AsyncResult] = []
+        try:
+            result = view._execute(code, False, arguments.targets, arguments.block, "%px", made=made.append)
+            self._last = result
+            if arguments.out:
+                self.shell.user_ns[arguments.out] = result
+            if verbose if arguments.verbose is None else arguments.verbose:
+                print(("Parallel" if blocking else "Async parallel") + f" execution on engines: {_named(result.engine_id)}")
+            if not blocking and choice.stream:
+                waiting.follow(result)
+            if arguments.local:
+                self._run_here(code)
+            if not blocking:
+                return result
+            self._wait(result, arguments, choice)
+        except KeyboardInterrupt:
+            if blocking and made:
+                waiting.interrupt(view, made[0], choice.signal_on_interrupt)
+            raise
         if (error := result.exception()) is not None:
             raise error.with_traceback(None)
         return None
 
-    def _wait(self, view: DirectView, result: AsyncResult, arguments: argparse.Namespace) -> None:
-        choice = self.defaults.overridden(arguments)
+    def _run_here(self, code: str) -> None:
+        done = self.shell.run_cell(code)
+        if isinstance(done.error_in_exec, KeyboardInterrupt):
+            # IPython has shown it, and the engines run the same.
+            raise done.error_in_exec.with_traceback(None)
+
+    def _wait(self, result: AsyncResult, arguments: argparse.Namespace, choice: Defaults) -> None:
         stream = choice.stream and not arguments.local
-        try:
-            waiting.wait(result, stream, -1 if arguments.local else choice.progress_after)
-        except KeyboardInterrupt:
-            waiting.interrupt(view, result, choice.signal_on_interrupt)
-            raise
+        waiting.wait(result, stream, -1 if arguments.local else choice.progress_after)
         if not stream:
             waiting.show(result, arguments.group_outputs)
         if pages := next((part.pages for part in result._parts if part.pages), None):
@@ -199,11 +208,8 @@ class ParallelMagics:
         arguments = options.parse(options.config_parser("%pxconfig" + self.suffix), line)
         view = self._view("pxconfig")
         if arguments.targets is not None:
-            targets = arguments.targets
-            if targets != "all":
-                ids, single = view.client.resolve(targets)
-                targets = ids[0] if single else ids
-            view.targets = targets
+            ids, single = _resolve(view, arguments.targets)
+            view.targets = "all" if arguments.targets == "all" else ids[0] if single else ids
         if arguments.block is not None:
             view.block = arguments.block
         self.defaults = self.defaults.overridden(arguments)
@@ -256,6 +262,14 @@ class ParallelMagics:
         """The magic that %autopx turns cells into."""
         arguments = options.parse(options.cell_parser("%autopx"), "")
         return self._run(self._view("autopx"), cell, arguments, verbose=self.defaults.verbose is not False)
+
+
+def _resolve(view: DirectView, targets: Any) -> tuple[list[int], bool]:
+    """As ``Client.resolve``, None being the targets of the view; that there is no such engine is an error of usage."""
+    try:
+        return view.client.resolve(view.targets if targets is None else targets)
+    except IndexError as error:
+        raise UsageError(str(error)) from None
 
 
 def _named(engines: Any, most: int = 10) -> str:

@@ -155,7 +155,7 @@ class AsyncResult(About, Arrivals):
         enough = self._enough(return_when)
         self._refuse_to_wait_for_myself()
         end = float("inf") if timeout is None or timeout < 0 else time.monotonic() + timeout
-        bar = Progress(len(self), self._fname, self._unit, after=0)
+        bar = Progress(len(self), self._fname, self._unit, after=0, elapsed=self.elapsed)
         try:
             while not enough() and (left := end - time.monotonic()) > 0:
                 bar.show(self.progress, len(self._errors()))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .targets import Targets
 
 _COLUMNS = ("engine", "state", "host", "pid", "cpu", "memory", "queue", "task")
+#: The columns of these that are no numbers.
+_TEXTS = {"state", "host", "task"}
 
 
 class Top(list[dict[str, Any]]):
@@ -33,9 +35,8 @@ class Top(list[dict[str, Any]]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-        body = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>" for cells in self._cells())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        body = "".join(_row("td", cells) for cells in self._cells())
+        return f"<table><thead>{_row('th', _COLUMNS)}</thead><tbody>{body}</tbody></table>"
 
 
 class Stacks(dict[int, str]):
@@ -43,6 +44,13 @@ class Stacks(dict[int, str]):
 
     def __repr__(self) -> str:
         return "\n".join(f"[stacks:{engine}]\n{text}" for engine, text in self.items())
+
+
+def _row(tag: str, cells: Sequence[str]) -> str:
+    """A row of the HTML table. Front ends align to the right, which is for numbers."""
+    styles = (" style='text-align:left'" if name in _TEXTS else "" for name in _COLUMNS)
+    row = (f"<{tag}{style}>{escape(cell)}</{tag}>" for style, cell in zip(styles, cells, strict=True))
+    return f"<tr>{''.join(row)}</tr>"
 
 
 def _task(row: dict[str, Any]) -> str:

@@ -86,6 +86,8 @@ class Printer:
         self._hold = hold
         self._speaker: Speaker | None = None
         self._at_line_start = True
+        #: Whether the last label stands on the line of what was said.
+        self._beside = False
         #: Who was interrupted in the middle of a line, which was then closed.
         self._cut: set[Speaker] = set()
         #: The incomplete lines that are held back.
@@ -164,14 +166,16 @@ class Printer:
 
     def _speak(self, speaker: Speaker, text: str) -> None:
         name, engine = speaker
-        if self._speaker != speaker:
+        # Beside labelled lines of others a line without a label would look like theirs.
+        if self._speaker != speaker or (self._hold and self._beside and self._at_line_start):
             if speaker in self._cut:
                 self._cut.remove(speaker)
                 text = text.removeprefix("\n")
                 if not text:
                     return
             self.end_line()
-            text = f"[{name}:{engine}]" + ("\n" if "\n" in text.rstrip("\n") else " ") + text
+            self._beside = "\n" not in text.rstrip("\n")
+            text = f"[{name}:{engine}]" + (" " if self._beside else "\n") + text
             self._speaker = speaker
         self._screen.write(name, text)
         self._at_line_start = text.endswith("\n")

@@ -39,13 +39,17 @@ class Progress:
         What is counted: "tasks" or "items".
     after
         Seconds before it appears; negative: never.
+    elapsed
+        How long what it counts has been going on already, in seconds.
     """
 
-    def __init__(self, total: int, name: str, unit: str = "tasks", after: float = 2.0):
+    def __init__(self, total: int, name: str, unit: str = "tasks", after: float = 2.0, elapsed: float = 0.0):
         self._total = total
         self._name = name
         self._unit = unit
-        self._appears = float("inf") if after < 0 or noninteractive() else time.monotonic() + after
+        now = time.monotonic()
+        self._begun = now - elapsed
+        self._appears = float("inf") if after < 0 or noninteractive() else now + after
         self._bar: Any = None
 
     @property
@@ -67,6 +71,8 @@ class Progress:
             if time.monotonic() < self._appears:
                 return
             self._bar = _new_bar(self._total, self._name, self._unit)
+            # It counts from the beginning of the work, not from its own.
+            self._bar.start_t -= time.monotonic() - self._begun
         if failed:
             self._bar.set_postfix_str(f"{failed} failed", refresh=False)
         self._bar.update(done - self._bar.n)
@@ -117,4 +123,4 @@ def _new_bar(total: int, name: str, unit: str) -> Any:
         _lock = threading.RLock()
 
     options: dict[str, Any] = {"file": _Display(), "ncols": 80} if in_notebook() else {"dynamic_ncols": True}
-    return Bar(total=total, desc=name, unit=unit, miniters=1, mininterval=0.1, **options)
+    return Bar(total=total, desc=name, unit=unit, smoothing=0, miniters=1, mininterval=0.1, **options)

@@ -56,7 +56,7 @@ def _short(value: Any, limit: int = 120) -> str:
 
 
 def result(title: object, fname: str, parts: Sequence[Part], elapsed: float, serial_time: float, unit: str) -> str:
-    """What is known of a call, and who ran what when.
+    """What is known of a call, and, as soon as something of it is done, who ran what when.
 
     Parameters
     ----------
@@ -66,8 +66,11 @@ def result(title: object, fname: str, parts: Sequence[Part], elapsed: float, ser
         What the parts' sizes count: "tasks" or "items".
     """
     done, total = sum(part.size for part in parts if part.done), sum(part.size for part in parts)
-    text = f"{done} of {total} {unit} in {elapsed:.3g} s, {serial_time:.3g} s of work"
-    return f"<div><code>{escape(repr(title))}</code> {text}</div>{timeline(fname, parts, time.time())}"
+    text, picture = f"{done} of {total} {unit}", ""
+    if done:
+        text += f" in {elapsed:.3g} s, {serial_time:.3g} s of work"
+        picture = timeline(fname, parts, time.time())
+    return f"<div><code>{escape(repr(title))}</code> {text}</div>{picture}"
 
 
 def timeline(fname: str, parts: Sequence[Part], now: float) -> str:

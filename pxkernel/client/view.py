@@ -98,15 +98,23 @@ class DirectView(Namespaces):
         block: bool | None,
         fname: str,
         *,
-        wait: bool = True,
+        made: Callable[[AsyncResult], None] | None = None,
         label: str | None = None,
     ) -> AsyncResult:
+        """``made`` is for who waits by himself: it gets the result before anything is sent, as Ctrl-C may come any time."""
         engines, single = self._resolve(targets)
+
+        def make(client: Client, parts: list[Part]) -> AsyncResult:
+            result = AsyncResult(client, parts, fname, single)
+            if made is not None:
+                made(result)
+            return result
+
         result: AsyncResult = self._submit(
             "execute" if silent else "cell",
             [([code.encode()], engines)],
-            lambda c, p: AsyncResult(c, p, fname, single),
-            block if wait else False,
+            make,
+            block if made is None else False,
             label=label,
             bare=False,
             method="execute",

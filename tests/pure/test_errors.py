@@ -846,6 +846,9 @@ CELLS = {
     "cause": "try:\n    raise remote(OSError)\nexcept OSError as e:\n    raise ValueError('local') from e",
     "local": "1/0",
     "own": "raise LookupError",
+    "waiting": "def press():\n    raise KeyboardInterrupt\n\ncomposite_error(press() for _ in [0])",
+    "gone": "def press():\n    raise EngineError('gone')\n\ncomposite_error(press() for _ in [0])",
+    "nothing waited": "raise KeyboardInterrupt",
 }
 
 IN_IPYTHON = """
@@ -919,6 +922,21 @@ def test_ipython_shows_the_remote_cause_of_a_local_error(in_ipython):
 
 def test_ipython_shows_other_errors_as_ever(in_ipython):
     assert "ZeroDivisionError: division by zero" in in_ipython["local"][0]
+
+
+@pytest.mark.parametrize(("cell", "last"), [("waiting", "KeyboardInterrupt: "), ("gone", "EngineError: gone")])
+def test_ipython_shows_who_called_when_a_call_is_interrupted_or_fails_by_itself(in_ipython, cell, last):
+    """VW-12, MG-13: and none of our own lines."""
+    shown, error = in_ipython[cell]
+    lines = shown.splitlines()
+    assert [line for line in lines if line.startswith(("-", "File"))] == [lines[0], "----> 4 composite_error(press() for _ in [0])"]
+    assert lines[-1].startswith(last) and error.startswith(last.split(":")[0])
+    assert "errors.py" not in shown
+
+
+def test_ipython_shows_an_interrupt_of_something_else_as_ever(in_ipython):
+    shown, error = in_ipython["nothing waited"]
+    assert "----> 1 raise KeyboardInterrupt" in shown and error == "KeyboardInterrupt()"
 
 
 def test_an_earlier_handler_of_the_users_is_kept(in_ipython):

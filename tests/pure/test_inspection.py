@@ -22,7 +22,7 @@ def test_a_table():
 
 def test_a_table_in_a_notebook_is_escaped():
     html = Top([BUSY])._repr_html_()
-    assert "<td>apply &lt;lambda&gt; (a:5, 12.3 s)</td>" in html and "<lambda>" not in html
+    assert "<td style='text-align:left'>apply &lt;lambda&gt; (a:5, 12.3 s)</td>" in html and "<lambda>" not in html
 
 
 def test_what_is_not_known():

@@ -422,3 +422,13 @@ def test_other_threads_of_ipython_are_not_interactive(shell):
     thread.start()
     thread.join()
     assert found == [False]
+
+
+def test_lines_that_one_engine_prints_one_after_the_other_have_a_label_each(capsys):
+    """MG-18: beside those of others; the lines below a label that stands by itself need none."""
+    printer = Printer(hold=True)
+    for engine, text in ((0, "a\n"), (1, "b\n"), (1, "c\n"), (1, "d\ne\n"), (1, "f\n"), (0, "g\n")):
+        printer.show(engine, "stream", {"name": "stdout", "text": text})
+    assert capsys.readouterr().out.splitlines() == [
+        *("[stdout:0] a", "[stdout:1] b", "[stdout:1] c", "[stdout:1]", "d", "e", "f", "[stdout:0] g")
+    ]

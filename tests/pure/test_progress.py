@@ -70,6 +70,13 @@ def test_it_can_appear_at_once(capsys):
     assert "100%" in capsys.readouterr().err
 
 
+def test_it_counts_from_the_beginning_of_the_work(capsys):
+    bar = Progress(4, "f", after=0, elapsed=64.0)
+    bar.show(4)
+    bar.close(4)
+    assert "4/4 [01:04<00:00, 16.0" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("after", [-1, 5])
 def test_it_may_never_appear(clock, capsys, after):
     bar = Progress(2, "f", after=after)

@@ -53,6 +53,11 @@ def test_every_end(made, colour, text):
     assert fill == representation.COLOURS[colour] and title.endswith(text) and width >= 1
 
 
+def test_a_result_of_which_nothing_is_done_has_no_picture():
+    shown = representation.result("title", "f", [part(0), part(1)], 2.5, 0.0, "tasks")
+    assert shown.endswith("</code> 0 of 2 tasks</div>")
+
+
 def test_names_are_escaped():
     assert bars(picture(part(0, "ok", 100.0, 101.0), fname="<lambda> & 'more'"))[0][3].startswith("<lambda> & 'more' on")
 
