@@ -64,7 +64,8 @@ class MemoryStore:
     def add(self, entry: Entry) -> None:
         if entry.id in self._entries:
             self.remove([entry.id])
-        entry = entry.without_large_payloads(self._limit // 4)
+        if entry.size > self._limit // 4:
+            entry = entry.without_large_payloads(self._limit // 4)
         self._entries[entry.id] = entry
         self.size += self._cost(entry, 1)
         while self.size > self._limit and self._entries:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from .dependencies import Graph, Outcome, Watches
 from .policies import Policy
 from .pool import Lane, Pool
-from .tables import BURST, WINDOW_TASKS, Balance, Engine, State, Tables, Task
+from .tables import Balance, Engine, State, Tables, Task
 
 
 class Ending(NamedTuple):
@@ -54,6 +54,8 @@ class Balancer:
         self._policy = policy
         self._graph = Graph()
         self._pool = Pool(tables.clients, tables.engines)
+        #: The tasks that wait for an engine only, by client.
+        self.ready = self._pool.by_client
         #: Engines that may have room, by serial number, the one that has waited longest first.
         self._hungry: OrderedDict[int, Engine] = OrderedDict()
         self._numbers = count()
@@ -93,9 +95,8 @@ class Balancer:
     def ended(self, task: Task) -> list[tuple[Task, Ending | None]]:
         """Any task has ended: those that waited for it and do not wait any more, with why they end if they do."""
         engine = None if task.engine is None else self._engines.get(task.engine)
-        decided = self._graph.ended(task.id, Outcome(task.ok, engine.serial if engine else None))
         found = []
-        for task_id, watches in decided:
+        for task_id, watches in self._graph.ended(task.id, Outcome(task.ok, engine.serial if engine else None)):
             dependent = self._tasks[task_id]
             assert dependent.balance is not None
             found.append((dependent, self._decide(dependent.balance, watches)))
@@ -149,6 +150,10 @@ class Balancer:
             if not engine.paused and self._pool.has_room(lane, engine, len(engine.sent)):
                 yield engine
 
+    def hungry(self) -> list[Engine]:
+        """The engines that may have room, the one that has waited longest first."""
+        return list(self._hungry.values())
+
     def take(self, engine: Engine, before: int) -> Task | None:
         """The next task for an engine that has room; it is out of the pool."""
         task_id = self._pool.take(engine, before)
@@ -156,8 +161,7 @@ class Balancer:
 
     def rest(self, engine: Engine, fed: bool) -> None:
         """The turn of an engine is over: it may have room, or not; ``fed`` says whether it got something."""
-        most = 1 if engine.pace is None else max(1, min(WINDOW_TASKS, int(BURST / max(engine.pace, 1e-9))))
-        if engine.paused or engine.queue or not engine.has_tasks or len(engine.sent) >= most:
+        if len(engine.sent) >= engine.burst or engine.queue or engine.paused or not engine.has_tasks:
             self._hungry.pop(engine.serial, None)
         elif engine.serial not in self._hungry or fed:
             self._hungry[engine.serial] = engine

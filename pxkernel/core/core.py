@@ -78,6 +78,8 @@ class Core:
         self._handlers[type(event)](event)
         while self._results.ended:
             self._dispatch.tell_dependents(self._results.ended.popleft())
+        if self._results.ready:
+            self._results.flush()
         return self._tables.commands
 
     def deadline(self) -> float | None:
@@ -106,11 +108,12 @@ class Core:
             return
         # What runs has no reader any more, but it stays in the tables: its engine is busy until it is done.
         dropped = [task for task in map(self.tasks.__getitem__, client.tasks) if task.state is not State.SENT]
-        self._dispatch.unqueue(dropped)
+        engines = self._dispatch.unqueue(dropped)
         for task in dropped:
             self._results.drop(task)
         self._results.ended.extend(task for task in dropped if task.state is State.QUEUED)
-        self._dispatch.pump_all()
+        for engine in engines:
+            self._dispatch.pump(engine)
 
     def _acked(self, event: e.Acked) -> None:
         client = self.clients.get(event.client)
@@ -157,3 +160,5 @@ class Core:
                 self._dispatch.put_back(task)
             else:
                 self._results.fail(task, "died", text + ("" if started else " before this task was started"))
+        # Clients learn what has failed before they learn that the engine is gone.
+        self._results.flush()

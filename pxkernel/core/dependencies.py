@@ -125,8 +125,11 @@ class Graph:
         self._outcomes[task] = outcome
         if len(self._outcomes) > MEMORY:
             self._outcomes.popitem(last=False)
+        dependents = self._dependents.pop(task, None)
+        if dependents is None:
+            return []
         decided = []
-        for dependent in self._dependents.pop(task, ()):
+        for dependent in dependents:
             watches = self._watches[dependent]
             for watch in watches.each():
                 if task in watch.pending:

@@ -32,6 +32,8 @@ class Dispatch:
         self._agenda = agenda
         self._results = results
         self._balancer = balancer
+        #: Empty when no balanced task waits for an engine only.
+        self._ready = balancer.ready
 
     # -- work that comes ----------------------------------------------------------------------------------------------
 
@@ -57,16 +59,21 @@ class Dispatch:
             why = "is no Python kernel with pxkernel.engine: it only runs cells"
             self._results.fail(task, "died", f"engine {engine.id} {why}")
         else:
-            (engine.queue.appendleft if task.kind == "control" else engine.queue.append)(task.id)
+            engine.enqueue(task.id, front=task.kind == "control")
             self.pump(engine)
 
     # -- work that is sent --------------------------------------------------------------------------------------------
 
     def pump(self, engine: Engine) -> None:
         """Send what the engine may have now."""
-        batch: list[str] = []
         before = len(engine.sent)
-        while not engine.paused and (task := self._next(engine, before)) is not None:
+        if (engine.queue or self._ready) and not engine.paused:
+            self._feed(engine, before)
+        self._balancer.rest(engine, fed=len(engine.sent) > before)
+
+    def _feed(self, engine: Engine, before: int) -> None:
+        batch: list[str] = []
+        while (engine.queue or self._ready) and (task := self._next(engine, before)) is not None:
             self._send(engine, task)
             if task.kind == "cell":
                 self._tables.commands.append(c.RunCell(engine.id, task.id))
@@ -74,39 +81,32 @@ class Dispatch:
                 batch.append(task.id)
         if batch:
             self._tables.commands.append(c.RunTasks(engine.id, batch))
-        self._balancer.rest(engine, fed=len(engine.sent) > before)
-
-    def pump_all(self) -> None:
-        """Send what any engine may have now."""
-        balanced = len(self._balancer)
-        for engine in self._tables.engines.values():
-            if engine.queue or balanced:
-                self.pump(engine)
 
     def _next(self, engine: Engine, before: int) -> Task | None:
         """Take the next task for an engine, which had ``before`` tasks when its turn began, out of a queue."""
         own = self._head(engine)
         if engine.sent and (self._runs_cell(engine) or (own is not None and own.kind == "cell")):
             return None
-        has_room = engine.has_room(engine.window, before)
-        if own is None or not has_room or (engine.balanced_turn and own.kind != "control"):
+        has_room = own is not None and engine.has_room(engine.window, before)
+        if self._ready and (not has_room or (engine.balanced_turn and own.kind != "control")):
             task = self._balancer.take(engine, before)
             if task is not None:
                 engine.balanced_turn = False
                 return task
-        if own is None or not has_room:
+        if not has_room:
             return None
         engine.balanced_turn = True
-        engine.queue.popleft()
+        engine.queue.popitem(last=False)
         return own
 
     def _head(self, engine: Engine) -> Task | None:
         """The first task of the queue of an engine; those of clients that do not read are put aside."""
         while engine.queue:
-            task = self._tables.tasks[engine.queue[0]]
-            if self._tables.clients[task.client].credit.free:
+            task = self._tables.tasks[next(iter(engine.queue))]
+            client = self._tables.clients[task.client]
+            if client.credit.free:
                 return task
-            engine.park(task.client)
+            engine.park(client)
         return None
 
     def _runs_cell(self, engine: Engine) -> bool:
@@ -123,26 +123,32 @@ class Dispatch:
 
     # -- work that is taken back --------------------------------------------------------------------------------------
 
-    def unqueue(self, tasks: Sequence[Task]) -> None:
-        """Take those of the tasks that wait out of where they do; they keep their state."""
-        by_engine: dict[int, set[str]] = {}
+    def unqueue(self, tasks: Sequence[Task]) -> list[Engine]:
+        """Take those of the tasks that wait out of where they do; they keep their state. The engines whose own they were."""
+        engines: dict[int, Engine] = {}
         for task in tasks:
             if task.state is not State.QUEUED:
                 continue
             if task.balance is not None:
                 self._balancer.remove(task, task.balance)
             elif task.engine is not None:
-                by_engine.setdefault(task.engine, set()).add(task.id)
-        for engine_id, ids in by_engine.items():
-            self._tables.engines[engine_id].remove(ids)
+                engine = engines[task.engine] = self._tables.engines[task.engine]
+                engine.remove(task)
+        return list(engines.values())
 
     # -- clients that read again --------------------------------------------------------------------------------------
 
     def resume(self, client: Client) -> None:
         """Go on with the tasks of a client that had not read for a while."""
-        for engine in self._tables.engines.values():
-            engine.unpark(client.id)
-        self.pump_all()
+        for engine_id in sorted(client.parked_at):
+            if (engine := self._tables.engines.get(engine_id)) is not None:
+                engine.unpark(client)
+                self.pump(engine)
+        client.parked_at.clear()
+        for engine in self._balancer.hungry():
+            if not self._ready:
+                break
+            self.pump(engine)
 
     # -- balanced work ------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .tables import BURST, WINDOW_TASKS, Balance, Client, Engine, Task
+from .tables import Balance, Client, Engine, Task, burst
 
 
 class Lane:
@@ -42,8 +42,7 @@ class Lane:
         pace = self.client.paces.get(self._terms.family)
         if pace is None or engine.pace is None:
             return 1
-        burst = int(BURST / max(pace, engine.pace, BURST / WINDOW_TASKS))
-        return max(1, min(burst, 1 + len(self.tasks) // (2 * engines)))
+        return min(burst(pace), engine.burst, 1 + len(self.tasks) // (2 * engines))
 
     @property
     def first(self) -> int:
@@ -69,19 +68,19 @@ class Pool:
     def __init__(self, clients: Mapping[str, Client], engines: Mapping[int, Engine]):
         self._clients = clients
         self._engines = engines
-        #: The lanes by client and key; the client whose turn it is first.
-        self._lanes: OrderedDict[str, dict[tuple[Any, ...], Lane]] = OrderedDict()
+        #: The lanes by client and key, none of them empty; the client whose turn it is first.
+        self.by_client: OrderedDict[str, dict[tuple[Any, ...], Lane]] = OrderedDict()
 
     def __len__(self) -> int:
         return sum(len(lane.tasks) for lane in self.lanes())
 
     def lanes(self) -> Iterator[Lane]:
         """Every lane; none is empty."""
-        return (lane for lanes in self._lanes.values() for lane in lanes.values())
+        return (lane for lanes in self.by_client.values() for lane in lanes.values())
 
     def add(self, task: Task, balance: Balance, front: bool) -> Lane:
         """Put a task into its lane, at the end or before those that came later."""
-        lanes = self._lanes.setdefault(task.client, {})
+        lanes = self.by_client.setdefault(task.client, {})
         key = key_of(balance)
         lane = lanes.get(key)
         if lane is None:
@@ -93,7 +92,7 @@ class Pool:
 
     def lane(self, task: Task, balance: Balance) -> Lane:
         """The lane of a task that is in the pool."""
-        return self._lanes[task.client][key_of(balance)]
+        return self.by_client[task.client][key_of(balance)]
 
     def remove(self, task: Task, balance: Balance) -> None:
         """Take out a task."""
@@ -103,14 +102,14 @@ class Pool:
 
     def take(self, engine: Engine, before: int) -> str | None:
         """Take out the next task for an engine, which had ``before`` tasks when its turn began."""
-        for client_id, lanes in self._lanes.items():
+        for client_id, lanes in self.by_client.items():
             if not self._clients[client_id].credit.free:
                 continue
             open_lanes = [lane for lane in lanes.values() if self.has_room(lane, engine, before)]
             if open_lanes:
                 lane = min(open_lanes, key=lambda lane: lane.first)
                 task, _ = lane.tasks.popitem(last=False)
-                self._lanes.move_to_end(client_id)
+                self.by_client.move_to_end(client_id)
                 self._drop_if_empty(lane)
                 return task
         return None
@@ -125,7 +124,7 @@ class Pool:
 
     def _drop_if_empty(self, lane: Lane) -> None:
         if not lane.tasks:
-            lanes = self._lanes[lane.client.id]
+            lanes = self.by_client[lane.client.id]
             del lanes[lane.key]
             if not lanes:
-                del self._lanes[lane.client.id]
+                del self.by_client[lane.client.id]

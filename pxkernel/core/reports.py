@@ -59,6 +59,8 @@ class Reports:
                 self._dispatch.put_back(task)
             else:
                 self._results.finish(engine, task, size)
+        # What is delivered uses up credit, and for a client without any no engine works.
+        self._results.flush()
         self._dispatch.pump(engine)
 
     def _measure(self, engine: Engine, task: Task, seconds: float) -> None:
@@ -106,4 +108,5 @@ class Reports:
             end = self._agenda.at(until, self._results.settle_trailing, engine, task.id)
             engine.trailing[task.id] = task.client, end
         self._results.finish(engine, task, task.result_size)
+        self._results.flush()
         self._dispatch.pump(engine)

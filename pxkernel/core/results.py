@@ -29,6 +29,8 @@ class Results:
         self._tables = tables
         #: Tasks that have ended, and of which those that depend on them have not been told.
         self.ended: deque[Task] = deque()
+        #: The clients that have results in their outbox for which there may be credit.
+        self.ready: dict[str, Client] = {}
 
     # -- the ends of a task -------------------------------------------------------------------------------------------
 
@@ -77,20 +79,22 @@ class Results:
             self.drop(task)
             return
         client.outbox.append(task.id)
-        self._flush(client)
+        self.ready[client.id] = client
 
     # -- delivery -----------------------------------------------------------------------------------------------------
 
-    def _flush(self, client: Client) -> None:
-        """Deliver what the client has credit for."""
-        ready: list[str] = []
-        while client.outbox and client.credit.free:
-            task = self._tables.tasks.pop(client.outbox.popleft())
-            client.credit.take(task.result_size)
-            client.tasks.pop(task.id, None)
-            ready.append(task.id)
-        if ready:
-            self._tables.commands.append(c.Deliver(client.id, ready))
+    def flush(self) -> None:
+        """Deliver what clients have credit for: to each all of it at once."""
+        ready, self.ready = self.ready, {}
+        for client in ready.values():
+            delivered: list[str] = []
+            while client.outbox and client.credit.free:
+                task = self._tables.tasks.pop(client.outbox.popleft())
+                client.credit.take(task.result_size)
+                del client.tasks[task.id]
+                delivered.append(task.id)
+            if delivered:
+                self._tables.commands.append(c.Deliver(client.id, delivered))
 
     def fetched(self, event: e.Fetched) -> None:
         client = self._tables.clients.get(event.client)
@@ -105,7 +109,8 @@ class Results:
         """A client has received so many bytes of results; whether it reads again after it had not for a while."""
         was_free = client.credit.free
         client.credit.give(amount)
-        self._flush(client)
+        self.ready[client.id] = client
+        self.flush()
         return client.credit.free and not was_free
 
     # -- output -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
@@ -102,6 +102,8 @@ class Client:
     outbox: deque[str] = field(default_factory=deque)
     #: In the order of submission.
     tasks: dict[str, None] = field(default_factory=dict)
+    #: The engines where tasks of it were put aside.
+    parked_at: set[int] = field(default_factory=set)
     #: Seconds that its balanced tasks take, by family.
     paces: dict[str, float] = field(default_factory=dict)
 
@@ -116,15 +118,21 @@ def average(before: float | None, seconds: float) -> float:
     return seconds if before is None else (before + seconds) / 2
 
 
+def burst(pace: float) -> int:
+    """How many tasks of so many seconds an engine gets at a time, so that other engines do not wait for it."""
+    return max(1, min(WINDOW_TASKS, int(BURST / pace))) if pace > 0 else WINDOW_TASKS
+
+
 @dataclass(slots=True)
 class Engine:
     """One incarnation of one engine."""
 
     id: int
     has_tasks: bool
-    queue: deque[str] = field(default_factory=deque)
+    #: Tasks of its own in the order in which they are to run; any of them can be taken back at once.
+    queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
     #: By client: the queued tasks of clients that do not read, so that they do not hold up those behind them.
-    parked: dict[str, deque[str]] = field(default_factory=dict)
+    parked: dict[str, dict[str, None]] = field(default_factory=dict)
     #: What was sent and is not done, in the order of sending: all tasks or one cell, never both.
     sent: dict[str, None] = field(default_factory=dict)
     sent_bytes: int = 0
@@ -134,6 +142,9 @@ class Engine:
     trailing: dict[str, tuple[str, Appointment]] = field(default_factory=dict)
     #: Moving average of the seconds that a task takes, None before the first.
     pace: float | None = None
+    #: How many tasks of its own it may have at a time, and how many balanced ones; both follow from its pace.
+    window: int = 1
+    burst: int = 1
     #: How many signals are on their way; nothing is sent before they are out, because they hit whatever runs.
     interrupting: int = 0
     #: Its kernel is being replaced: what is submitted meanwhile waits for the new one.
@@ -146,11 +157,9 @@ class Engine:
     balanced_turn: bool = False
 
     def measure(self, seconds: float) -> None:
-        self.pace = average(self.pace, seconds)
-
-    @property
-    def window(self) -> int:
-        return WINDOW_TASKS if self.pace is not None and self.pace < SHORT_TASK else 1
+        self.pace = pace = average(self.pace, seconds)
+        self.window = WINDOW_TASKS if pace < SHORT_TASK else 1
+        self.burst = burst(pace)
 
     @property
     def paused(self) -> bool:
@@ -184,19 +193,32 @@ class Engine:
         """Every task that has not been sent."""
         return [*(task for tasks in self.parked.values() for task in tasks), *self.queue]
 
-    def remove(self, tasks: set[str]) -> None:
-        """Take tasks that wait out of the queue."""
-        self.queue = deque(task for task in self.queue if task not in tasks)
-        kept = {client: deque(t for t in parked if t not in tasks) for client, parked in self.parked.items()}
-        self.parked = {client: parked for client, parked in kept.items() if parked}
+    def enqueue(self, task: str, front: bool) -> None:
+        """A task of its own waits, at the end or before all others."""
+        self.queue[task] = None
+        if front:
+            self.queue.move_to_end(task, last=False)
 
-    def park(self, client: str) -> None:
+    def remove(self, task: Task) -> None:
+        """Take a task that waits out of the queue."""
+        if task.id in self.queue:
+            del self.queue[task.id]
+        else:
+            parked = self.parked[task.client]
+            del parked[task.id]
+            if not parked:
+                del self.parked[task.client]
+
+    def park(self, client: Client) -> None:
         """Put the head of the queue aside until ``client`` reads again."""
-        self.parked.setdefault(client, deque()).append(self.queue.popleft())
+        task, _ = self.queue.popitem(last=False)
+        self.parked.setdefault(client.id, {})[task] = None
+        client.parked_at.add(self.id)
 
-    def unpark(self, client: str) -> None:
+    def unpark(self, client: Client) -> None:
         """Queue again, ahead of everything that came later, what was put aside for ``client``."""
-        self.queue.extendleft(reversed(self.parked.pop(client, ())))
+        for task in reversed(self.parked.pop(client.id, {})):
+            self.enqueue(task, front=True)
 
 
 class Tables:

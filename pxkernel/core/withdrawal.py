@@ -30,8 +30,8 @@ class Withdrawal:
         self._dispatch = dispatch
 
     def _own(self, client: str, tasks: Sequence[str]) -> list[Task]:
-        """A client can take back its own tasks only."""
-        found = (self._tables.tasks.get(task_id) for task_id in tasks)
+        """Each once; a client can take back its own tasks only."""
+        found = map(self._tables.tasks.get, dict.fromkeys(tasks))
         return [task for task in found if task is not None and task.client == client]
 
     def aborted(self, event: e.Aborted) -> None:
