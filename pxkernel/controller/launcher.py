@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import zmq
+import zmq.asyncio
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning import LocalProvisioner
 
@@ -77,6 +79,9 @@ class Launcher:
         self._cluster = cluster
         self._recipe = recipe
         self._tell = tell
+        #: One for all managers: by default each makes its own, with two threads and seven files.
+        self._context = zmq.asyncio.Context()
+        self._context.set(zmq.MAX_SOCKETS, self._context.get(zmq.SOCKET_LIMIT))
         self._managers: dict[Key, AsyncKernelManager] = {}
         self._watchers: dict[Key, asyncio.Task[None]] = {}
         self._starts: dict[Key, asyncio.Task[None]] = {}
@@ -111,6 +116,7 @@ class Launcher:
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._context.destroy(linger=0)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -126,6 +132,7 @@ class Launcher:
         kernelspec.choose_provisioner(spec, self._recipe.provisioner)
         engine, incarnation = key
         return AsyncKernelManager(
+            context=self._context,
             kernel_spec_manager=kernelspec.OneKernelSpec(chosen=spec),
             kernel_name=kernel_name or "python3",
             transport=transport,

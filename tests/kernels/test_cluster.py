@@ -91,6 +91,16 @@ def test_start_and_stop_engines(cluster, rc):
         rc[added[0]]
 
 
+def test_what_an_engine_costs_the_controller(cluster, rc):
+    """Issue 5, point 5: no thread of its own, and few open files."""
+    controller, added = psutil.Process(cluster.controller.pid), 4
+    files, threads = controller.num_fds(), controller.num_threads()
+    cluster.start_engines_sync(added, "more")
+    rc.wait_for_engines(timeout=SOON)
+    assert controller.num_fds() - files <= 12 * added
+    assert controller.num_threads() - threads < added
+
+
 def test_sets_and_engines_that_do_not_exist(cluster, rc):
     for call in (cluster.stop_engines_sync, cluster.restart_engines_sync):
         with pytest.raises(KeyError, match="nobody"):
