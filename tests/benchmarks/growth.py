@@ -1,7 +1,8 @@
-"""How pxkernel's figures grow: ``python tests/benchmarks/growth.py [--picture FILE]`` (extra ``bench``).
+"""How pxkernel's figures grow: ``python tests/benchmarks/growth.py`` (extra ``bench``).
 
-Four curves: engines against start, broadcast and memory; the size of an array against push and pull; calls that wait at
-once against their rate; clients at once against their common rate. Prints each as a table in Markdown.
+Four curves: engines against start, broadcast, memory and open files; the size of an array against push and pull; calls that
+wait at once against their rate; clients at once against their common rate. Prints each as a table in Markdown; ``--picture
+FILE`` draws them, ``--save FILE`` keeps them and ``--from FILE`` shows those that were kept.
 """
 
 from __future__ import annotations
@@ -18,18 +19,25 @@ from pathlib import Path
 import numpy as np
 import psutil
 from measure import median_time
+from processes import Processes, cpu, pss
+from report import conditions, describe, markdown, pyplot, save, saved
 from systems import increment, noop
 
 import pxkernel as px
 
 Curve = list[dict[str, float]]
 
+BROADCASTS = 50
+#: Megabytes that an engine may need.
+ENGINE = 30
+
 CLIENT = """
-    import sys, time
+    import sys
     import pxkernel as px
     from systems import increment
     with px.Client(sys.argv[1]) as rc:
         view, calls = rc[int(sys.argv[2]) % len(rc)], int(sys.argv[3])
+        assert view.apply_sync(increment, 1) == 2
         print("ready", flush=True)
         sys.stdin.readline()
         results = [view.apply_async(increment, number) for number in range(calls)]
@@ -41,14 +49,32 @@ CLIENT = """
 def engines(counts: list[int]) -> Curve:
     curve = []
     for n in counts:
+        if n * ENGINE * 1e6 > psutil.virtual_memory().available:
+            print(f"not enough memory for {n} engines", file=sys.stderr)
+            continue
         start = time.perf_counter()
         with px.Cluster(n=n) as rc:
             started = time.perf_counter() - start
-            everyone = rc[:]
-            broadcast = median_time(lambda view=everyone: view.apply_sync(noop), 30, warm=5)
-            pss = [psutil.Process(rc.engine_info(engine)["pid"]).memory_full_info().pss for engine in rc.ids]
-        curve.append({"engines": n, "start, s": started, "broadcast, ms": broadcast * 1e3, "PSS each, MB": sum(pss) / n / 1e6})
+            curve.append({"engines": n, "start, s": started, **_running(rc)})
     return curve
+
+
+def _running(rc: px.Client) -> dict[str, float]:
+    """The figures of a cluster that has been started."""
+    everyone, processes = rc[:], Processes(rc)
+    assert everyone.apply_sync(increment, 1) == [2] * len(rc)
+    before = cpu(processes.controller)
+    broadcast = median_time(lambda: everyone.apply_sync(noop), BROADCASTS, warm=0)
+    used = cpu(processes.controller) - before
+    return {
+        "no-op on all, ms": broadcast * 1e3,
+        "controller's CPU for it, ms": used / BROADCASTS * 1e3,
+        "PSS of an engine, MB": statistics.mean(map(pss, processes.engines)),
+        "PSS of the controller, MB": pss(processes.controller),
+        "open files of the controller": processes.controller.num_fds(),
+        "open files of the fork server": processes.forkserver.num_fds(),
+        "open files of an engine": processes.engines[-1].num_fds(),
+    }
 
 
 def payload(sizes: list[int]) -> Curve:
@@ -68,14 +94,18 @@ def payload(sizes: list[int]) -> Curve:
 def depth(counts: list[int]) -> Curve:
     curve = []
     with px.Cluster(n=1) as rc:
-        view = rc[0]
+        view, controller = rc[0], Processes(rc).controller
+
+        def calls(count: int) -> None:
+            results = [view.apply_async(increment, number) for number in range(count)]
+            assert [result.get() for result in results] == list(range(1, count + 1))
+
+        calls(100)
         for count in counts:
-
-            def calls(count: int = count) -> None:
-                results = [view.apply_async(increment, number) for number in range(count)]
-                assert [result.get() for result in results] == list(range(1, count + 1))
-
-            curve.append({"waiting": count, "calls/s": count / median_time(calls, 3 if count < 10_000 else 1)})
+            before, times = cpu(controller), 3 if count < 10_000 else 1
+            seconds = median_time(lambda count=count: calls(count), times, warm=0)
+            used = (cpu(controller) - before) / times / count
+            curve.append({"calls at once": count, "calls/s": count / seconds, "controller's CPU for a call, µs": used * 1e6})
     return curve
 
 
@@ -84,7 +114,7 @@ def clients(counts: list[int], calls: int = 1000) -> Curve:
     with px.Cluster(n=4) as rc:
         for count in counts:
             rates = [_clients_at_once(rc, count, calls) for _ in range(3)]
-            curve.append({"clients": count, "calls/s": statistics.median(rates)})
+            curve.append({"clients": count, "calls/s of all": statistics.median(rates)})
     return curve
 
 
@@ -115,32 +145,27 @@ def _expect(processes: list[subprocess.Popen[bytes]], line: bytes) -> None:
 
 
 def table(curve: Curve) -> str:
-    names = list(curve[0])
-    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
-    lines += [f"| {' | '.join(f'{point[name]:,.4g}' for name in names)} |" for point in curve]
-    return "\n".join(lines)
+    return markdown(list(curve[0]), ([f"{figure:,.4g}" for figure in point.values()] for point in curve))
 
 
 def draw(curves: dict[str, Curve], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    panels = [(title, curve, name) for title, curve in curves.items() for name in list(curve[0])[1:]]
-    figure, axes = pyplot.subplots(2, (len(panels) + 1) // 2, figsize=(14, 6), layout="constrained", squeeze=False)
+    """A panel for each figure, both axes logarithmic: what grows in proportion is a line at 45 degrees."""
+    panels = [(curve, name) for curve in curves.values() for name in list(curve[0])[1:]]
+    figure, axes = pyplot().subplots(
+        (len(panels) + 3) // 4, 4, figsize=(14, 3 * ((len(panels) + 3) // 4)), layout="constrained", squeeze=False
+    )
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    for axis, (title, curve, name) in zip(axes.flat, panels, strict=False):
+    for axis, (curve, name) in zip(axes.flat, panels, strict=False):
         x = next(iter(curve[0]))
         axis.loglog([point[x] for point in curve], [point[name] for point in curve], marker="o")
-        axis.set(title=title, xlabel=x, ylabel=name)
+        axis.set(title=name, xlabel=x)
         axis.grid(alpha=0.3, which="both")
     figure.savefig(path, dpi=100)
 
 
 CURVES: dict[str, Callable[[], Curve]] = {
-    "engines": lambda: engines([1, 4, 16, 64]),
+    "engines": lambda: engines([1, 4, 16, 64, 256]),
     "payload": lambda: payload([10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9]),
     "queue": lambda: depth([1, 10, 100, 1000, 10_000, 100_000]),
     "clients": lambda: clients([1, 2, 4, 8]),
@@ -150,14 +175,21 @@ CURVES: dict[str, Callable[[], Curve]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", nargs="+", choices=CURVES, default=list(CURVES))
-    parser.add_argument("--picture", type=Path, help="where to draw the curves")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="where to keep the figures, as JSON")
+    parser.add_argument("--from", type=Path, metavar="FILE", dest="kept", help="figures that were kept, instead of a run")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the curves")
     options = parser.parse_args()
-    curves = {}
-    for name in options.curves:
-        curves[name] = CURVES[name]()
-        print(f"\n{table(curves[name])}", flush=True)
+    if options.kept:
+        data = saved(options.kept)
+    else:
+        data = {"conditions": conditions(), "curves": {name: CURVES[name]() for name in options.curves}}
+    for curve in data["curves"].values():
+        print(f"{table(curve)}\n")
+    print(describe(data["conditions"]))
+    if options.save:
+        save(data, options.save)
     if options.picture:
-        draw(curves, options.picture)
+        draw(data["curves"], options.picture)
 
 
 if __name__ == "__main__":
