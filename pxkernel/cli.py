@@ -23,6 +23,7 @@ from typing import Any
 
 from . import __version__
 from .cluster import Cluster
+from .controller.settings import SCHEMES, STORE_LIMIT
 from .errors import ClusterError, EngineError
 from .protocol import clusterfile
 
@@ -46,6 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--cluster-id", default=clusterfile.DEFAULT_ID, help="its name (default: the default cluster)")
     start.add_argument("--kernel", default=None, help="the kernelspec of the engines (default: this Python)")
     start.add_argument("--engines", default=None, help="how engines are started: forkserver, local, or a provisioner")
+    start.add_argument("--transport", default="ipc", help="how kernels are reached: ipc, or tcp if they know nothing else")
+    start.add_argument("-c", "--on-start", default=None, metavar="CODE", help="what each engine runs before it is ready")
+    start.add_argument("--preload", default=[], nargs="+", metavar="MODULE", help="modules that the engines share")
+    start.add_argument("--scheme", default="leastload", help=f"which engine gets a balanced call: {', '.join(SCHEMES)}")
+    start.add_argument("--store", default="memory", help="where results stay: memory, sqlite, sqlite:FILE or none")
+    start.add_argument("--store-limit", type=int, default=STORE_LIMIT, metavar="BYTES", help="over it the oldest go")
     start.add_argument("--ip", default=None, help="listen for clients on other machines at this address, * for all; encrypted")
     start.add_argument("--port", type=int, default=0, help="... on this port (default: any that is free)")
     start.add_argument("--location", default=None, help="... and this is the name by which they find this machine")
@@ -98,6 +105,12 @@ def _start(options: argparse.Namespace) -> int:
         profile=profile,
         kernel_name=options.kernel,
         engines=options.engines,
+        transport=options.transport,
+        on_start=options.on_start,
+        preload=options.preload,
+        scheme=options.scheme,
+        store=options.store,
+        store_limit=options.store_limit,
         controller_ip=options.ip,
         controller_location=options.location,
         controller_port=options.port,
@@ -117,8 +130,16 @@ def _begin(cluster: Cluster, output: str) -> None:
     if output == "json":
         print(json.dumps(row, indent=1), flush=True)
     else:
-        print(f"{len(row['engines'])} engines are running; {cluster.cluster_file}", flush=True)
-        print("connect to them with: pxkernel.Cluster.from_file().connect_client_sync()", flush=True)
+        number = len(row["engines"])
+        print(f"{number} {'engine is' if number == 1 else 'engines are'} running; {cluster.cluster_file}", flush=True)
+        print(f"connect to them with: pxkernel.{_client_of(cluster)}", flush=True)
+
+
+def _client_of(cluster: Cluster) -> str:
+    """The call by which a notebook finds it."""
+    if cluster.profile != clusterfile.DEFAULT_PROFILE:
+        return f"Client(profile={cluster.profile!r}, cluster_id={cluster.cluster_id!r})"
+    return f"Client({cluster.cluster_id!r})" if cluster.cluster_id else "Client()"
 
 
 def _keep(cluster: Cluster, output: str) -> None:
@@ -234,10 +255,14 @@ def _clean(options: argparse.Namespace) -> int:
         Cluster.from_file(file.path).stop_cluster_sync()
         print(f"stopped {file.cluster_id!r}")
     removed = clusterfile.clean()
-    print(f"removed the files of {len(removed)} dead clusters" + "".join(f"\n  {name}" for name in removed))
+    print(f"removed the files of {_clusters(removed, 'dead ')}" + "".join(f"\n  {name}" for name in removed))
     if running and not options.force:
-        print(f"{len(running)} clusters are running; --force stops them")
+        print(f"{_clusters(running)} left running; --force stops them")
     return 0
+
+
+def _clusters(found: Sequence[object], kind: str = "") -> str:
+    return f"{len(found)} {kind}cluster{'' if len(found) == 1 else 's'}"
 
 
 if __name__ == "__main__":

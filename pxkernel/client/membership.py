@@ -133,7 +133,7 @@ class Membership:
             check()
             if ready + self._coming < wanted <= self._expected:
                 reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(self.left.items()))
-                raise EngineError(f"{wanted} engines cannot become ready:\n{reasons}")
+                raise EngineError(f"{wanted} engine{'s' * (wanted != 1)} cannot become ready:\n{reasons}")
             left = end - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"{wanted} engines not ready in {timeout:g} seconds. Currently ready: {ready}")

@@ -30,7 +30,7 @@ from ..protocol import clusterfile
 from . import wishes
 from .finding import Findable
 from .operations import EngineOperations
-from .start import start_controller
+from .start import check_directory, start_controller
 from .stop import STOP_TIMEOUT, await_end, wait_until_ended
 from .twins import with_awaitable_twins
 from .wishes import ON_START, Environment, OnStart, Wish, environment_of, pack_on_start
@@ -77,7 +77,8 @@ class Cluster(Findable, EngineOperations):
         Source code, or a function without arguments, that each engine runs before it is ready, also after a restart and
         when engines are added. If it fails, so does the engine.
     preload
-        Modules that are loaded once and shared by the engines, which then start with them (fork server only).
+        Modules that are loaded once and shared by the engines, which then start with them (fork server only). What cannot
+        be loaded is told in ``cluster.controller.get_output()``.
     store
         Where delivered results stay for all clients: "memory", "sqlite", "sqlite:<lasting file>" or "none" (HUB-12 to HUB-14).
     store_limit
@@ -219,6 +220,7 @@ class Cluster(Findable, EngineOperations):
         if self.running:
             raise ClusterError(f"this cluster is running already: {self.cluster_file}")
         self._check_place()
+        check_directory()
         environments = [environment_of(self.environment, engine) for engine in range(n)]
         code = None if self.on_start is None else pack_on_start(self.on_start)
         directory, sockets = clusterfile.prepare(self.cluster_id, self.profile)

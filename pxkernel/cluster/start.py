@@ -14,12 +14,13 @@ from typing import IO
 
 from ..controller.settings import Settings
 from ..errors import ClusterError
+from ..kernels.logs import tail
 from ..protocol import clusterfile
 
-#: How much of a log an error quotes, in lines.
-TAIL_LINES = 20
 #: How long the controller may take to listen, in seconds.
 START_TIMEOUT = 30.0
+#: How long one that has failed may take to end by itself, in seconds.
+END_TIMEOUT = 5.0
 
 
 def start_controller(
@@ -61,6 +62,14 @@ def start_controller(
         raise
 
 
+def check_directory() -> None:
+    """Raises ClusterError if this process is in a directory that has been removed: engines start where it is."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ClusterError("the current directory does not exist any more, and engines start there: change it") from None
+
+
 def log_of(directory: str | os.PathLike[str]) -> Path:
     """The file with what the controller of a cluster has printed."""
     return Path(directory) / "controller.log"
@@ -92,7 +101,9 @@ def _launch(settings: Settings, limits: dict[str, str], ready: int) -> subproces
 def _await_word(process: subprocess.Popen[bytes], answer: IO[bytes], settings: Settings) -> clusterfile.ClusterFile:
     said = {}
     try:
-        text = answer.readline() if select.select([answer], [], [], START_TIMEOUT)[0] else b""
+        if not select.select([answer], [], [], START_TIMEOUT)[0]:
+            raise ClusterError(f"the controller does not listen after {START_TIMEOUT:g} s:\n{tail(log_of(settings.directory))}")
+        text = answer.readline()
         with contextlib.suppress(ValueError):
             said = json.loads(text)
         if "ready" in said:
@@ -100,9 +111,11 @@ def _await_word(process: subprocess.Popen[bytes], answer: IO[bytes], settings: S
     except BaseException:
         _end(process)
         raise
+    # It has closed its end: it is about to end, or has refused.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_TIMEOUT)
     code = _end(process)
-    lines = log_of(settings.directory).read_text(errors="replace").strip().splitlines()[-TAIL_LINES:]
-    raise ClusterError(said.get("error") or f"the controller did not start (exit code {code}):\n" + "\n".join(lines))
+    raise ClusterError(said.get("error") or f"the controller did not start (exit code {code}):\n{tail(log_of(settings.directory))}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

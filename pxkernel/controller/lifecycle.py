@@ -109,7 +109,7 @@ class Lifecycle:
         def done(failures: dict[int, str]) -> None:
             if failures:
                 reasons = "\n".join(f"engine {engine} {reason}" for engine, reason in sorted(failures.items()))
-                question.refuse(EngineError(f"{len(failures)} engines were not restarted:\n{reasons}"))
+                question.refuse(EngineError(f"{len(failures)} engine{'s' * (len(failures) != 1)} could not be restarted:\n{reasons}"))
             else:
                 question.answer()
 

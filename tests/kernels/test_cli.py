@@ -112,8 +112,25 @@ def test_clean(started, nothing_is_left, wait_for):
     gone = {"address": f"ipc://{dead}/controller", "directory": str(dead), "sockets": str(dead), "url": None}
     (dead / "cluster.json").write_text(json.dumps({**content, **gone, "curve_serverkey": None}))
     done = pxcluster("clean")
-    assert done.returncode == 0 and "1 dead clusters\n  dead\n1 clusters are running" in done.stdout
+    assert done.returncode == 0 and "1 dead cluster\n  dead\n1 cluster left running" in done.stdout
     assert not dead.exists() and answer("list") == [started]
+
+
+def test_options_of_start(started):
+    """CLI-08, CLI-09: the store, the scheme, start-up code; it says how to connect."""
+    options = ("--scheme", "lru", "--store", "none", "--store-limit", "1000", "--preload", "json", "--on-start", "told = 5")
+    begun = pxcluster("start", "-n", "1", "--daemonize", "--cluster-id", "o", *options)
+    assert begun.returncode == 0 and begun.stdout.startswith("1 engine is running; ")
+    assert begun.stdout.endswith("connect to them with: pxkernel.Client('o')\n")
+    try:
+        with px.Client("o") as rc:
+            assert rc[0]["told"] == 5
+            with pytest.raises(px.NoData):
+                rc.db_query({})
+    finally:
+        assert pxcluster("stop", "o").returncode == 0
+    refused = pxcluster("start", "--daemonize", "--cluster-id", "o", "--scheme", "x")
+    assert refused.returncode == 1 and refused.stderr.startswith("pxcluster: scheme must be one of leastload, ")
 
 
 def test_signals_are_passed_on(wait_for):

@@ -403,7 +403,7 @@ def test_a_restart_whose_start_up_code_fails(tmp_path):
     cluster = px.Cluster(n=1, on_start=code)
     with cluster as rc:
         (tmp_path / "mark").touch()
-        with pytest.raises(px.EngineError, match="(?s)1 engines were not restarted.*on_start failed: ValueError: not again"):
+        with pytest.raises(px.EngineError, match="(?s)1 engine could not be restarted.*on_start failed: ValueError: not again"):
             cluster.restart_engine_sync(0)
         (tmp_path / "mark").unlink()
         cluster.restart_engine_sync(0)

@@ -42,6 +42,8 @@ EXCEPTIONS = {
     ("pxkernel.client.namespaces", "pxkernel.engine.namespace"): "push and pull are functions that travel by reference",
     ("pxkernel.cluster.cluster", "pxkernel.controller.settings"): "what the process that it starts is told",
     ("pxkernel.cluster.start", "pxkernel.controller.settings"): "what the process that it starts is told",
+    ("pxkernel.cluster.start", "pxkernel.kernels.logs"): "what the process has printed",
+    ("pxkernel.cli", "pxkernel.controller.settings"): "the defaults and the choices that its help shows",
     ("pxkernel.cluster.enginesets", "pxkernel.kernels.logs"): "what the processes have printed",
     ("pxkernel.cluster.cluster", "pxkernel.kernels.threads"): "in the environment of the process that it starts",
 }

@@ -73,7 +73,7 @@ def test_a_restarted_engine_is_known_and_not_ready(members):
 def test_a_restart_that_fails(members):
     members.welcome(welcome(0, restarting=[0], expected=1, coming=1))
     members.change(change(left=[(0, "could not be started: no")], expected=1))
-    with pytest.raises(EngineError, match="1 engines cannot become ready:\nengine 0 could not be started: no"):
+    with pytest.raises(EngineError, match="1 engine cannot become ready:\nengine 0 could not be started: no"):
         wait(members)
 
 

@@ -42,6 +42,17 @@ def test_attributes_are_checked_too(options, named):
         cluster.start_cluster_sync(0)
 
 
+def test_a_directory_that_is_gone(tmp_path, monkeypatch):
+    """ENG-04: engines start in the directory of their client; nothing is made when there is none."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "r"))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(px.ClusterError, match="the current directory does not exist any more"):
+        px.Cluster(n=1).start_cluster_sync()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_place_is_none():
     """CLU-01: ipyparallel's default is an empty string."""
     cluster = px.Cluster(controller_ip="", controller_location="")
