@@ -105,7 +105,22 @@ class InvalidDependency(ImpossibleDependency):
 
 
 class TaskAborted(PxkernelError):
-    """The task was taken back before it started; ``args`` is its message id."""
+    """The task was taken back before it started.
+
+    Parameters
+    ----------
+    args
+        Its message id (features ERR-15).
+    reason
+        Why, for the text.
+    """
+
+    def __init__(self, *args: object, reason: str = "", engine_info: EngineInfo | None = None):
+        super().__init__(*args, engine_info=engine_info)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, [super().__str__(), self.reason]))
 
 
 #: What ipyparallel has between Exception and its errors, and the names in seed 004.
@@ -482,7 +497,8 @@ def _blank(cls: type[RemoteError]) -> RemoteError:
 def _label(engine_info: EngineInfo | None) -> str:
     if not engine_info:
         return "[Engine Exception]"
-    return f"[{engine_info.get('engine_id', '?')}:{engine_info.get('method', '?')}]"
+    engine_id = engine_info.get("engine_id")
+    return f"[{'?' if engine_id is None else engine_id}:{engine_info.get('method', '?')}]"
 
 
 def _one_line(label: str, ename: str, evalue: str) -> str:

@@ -284,7 +284,11 @@ class AsyncResult(About, Arrivals):
     def _read(self, part: Part) -> Any:
         if part.method == "execute":
             return ExecuteReply(part)
-        return unpack(load(part.frames), namespace=self._client.namespace()) if part.frames else None
+        try:
+            return unpack(load(part.frames), namespace=self._client.namespace()) if part.frames else None
+        except Exception as error:
+            error.add_note(f"{self._fname} went well on engine {part.engine_id}; its result cannot be unpickled here.")
+            raise
 
     def _assemble(self, values: list[Any]) -> Any:
         return self._bare(values)

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -454,7 +455,10 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
     # -- in the I/O thread --------------------------------------------------------------------------------------------
 
     def _on_message(self, message: m.Message) -> None:
-        self._handlers[type(message)](message)
+        try:
+            self._handlers[type(message)](message)
+        except Exception:  # one message that makes no sense must not end the thread for which everything else waits
+            traceback.print_exc()
 
     def _on_results(self, message: m.Results) -> None:
         for (task, record), frames in zip(message.results, message.payloads, strict=True):

@@ -12,6 +12,7 @@ from typing import Any
 
 import comm
 
+from ..protocol.content import content_of
 from ..protocol.wire import raw
 from .outputs import in_notebook
 
@@ -42,7 +43,7 @@ class Comms:
         """
         if not in_notebook():
             return
-        both = json.loads(bytes(raw(payload[0])))
+        both = content_of(payload[0])
         content = both["content"]
         details = {"data": content.get("data"), "metadata": both["metadata"], "buffers": list(map(_bytes, payload[1:]))}
         if msg_type == "comm_open":

@@ -53,6 +53,10 @@ class LazyMap(Iterator[Any]):
         self._error: Exception | None = None
         self._fill()
 
+    def __repr__(self) -> str:
+        state = "all submitted" if self._exhausted else "taking input"
+        return f"<{type(self).__name__}: {state}, {len(self._running)} running>"
+
     def cancel(self) -> None:
         """Take no more input; the results of what has been submitted still come."""
         self._exhausted = True

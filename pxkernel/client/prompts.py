@@ -10,6 +10,8 @@ import json
 import sys
 from typing import Any
 
+from ..protocol.content import content_of
+
 #: What an input_reply says when there is no input.
 END_OF_INPUT = "\x04"
 
@@ -34,7 +36,7 @@ def answer(engine: int, content: bytes) -> bytes:
     KeyboardInterrupt
         The user has interrupted the question.
     """
-    request: dict[str, Any] = json.loads(content)
+    request: dict[str, Any] = content_of(content)
     ask = getpass.getpass if request.get("password") else input
     try:
         value = ask(f"[input:{engine}] {request.get('prompt', '')}")

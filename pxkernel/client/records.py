@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +17,7 @@ from ..errors import (
     TaskTimeout,
     remote_error,
 )
+from ..protocol.content import content_of
 from ..protocol.messages import DATA
 from ..protocol.pack import unpack
 from ..protocol.sharing import Shared
@@ -166,7 +166,7 @@ class Part:
         elif status in _NOT_RUN:
             self.error = _NOT_RUN[status](record["reason"], engine_info=self.engine_info)
         elif status != "ok":
-            self.error = TaskAborted(f"{self.msg_id}: {record.get('reason', status)}", engine_info=self.engine_info)
+            self.error = TaskAborted(self.msg_id, reason=record.get("reason", status), engine_info=self.engine_info)
         self.failures = {index: self._remote_error(error) for index, error in record.get("failures", ())}
         self.received = now
 
@@ -182,7 +182,7 @@ class Part:
     # -- output -------------------------------------------------------------------------------------------------------
 
     def add_output(self, msg_type: str, payload: Sequence[Any]) -> tuple[str, dict[str, Any], list[Any]]:
-        content = json.loads(bytes(raw(payload[0])))
+        content = content_of(payload[0])
         output = (msg_type, content, list(payload[1:]))
         if msg_type == DATA:
             self.unpublished.append(output[2])
@@ -222,7 +222,7 @@ class Part:
         """What a cell has shown in a pager, such as ``obj?``: mime bundles."""
         if self.method != "execute" or not self.frames:
             return []
-        payloads = json.loads(bytes(raw(self.frames[0]))).get("payload", ())
+        payloads = content_of(self.frames[0]).get("payload", ())
         return [payload["data"] for payload in payloads if payload.get("source") == "page"]
 
     @property

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..protocol.wire import raw
+from ..protocol.content import content_of
 
 #: ``function(engine, msg_type, content)``.
 Watcher = Callable[[int, str, dict[str, Any]], Any]
@@ -49,7 +48,7 @@ class Watching:
         """Called in the I/O thread with every output of every client."""
         if not self._watchers:
             return
-        content = json.loads(bytes(raw(payload[0])))
+        content = content_of(payload[0])
         for function in tuple(self._watchers):
             try:
                 function(engine, msg_type, content)

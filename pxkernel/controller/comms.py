@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..kernels.channels import Channels, KernelMessage
+from ..protocol.content import content_of
 from ..protocol.messages import COMM_TYPES
 from ..protocol.wire import raw
 from .questions import Question, Questions
@@ -45,7 +46,7 @@ class Comms:
 
     def from_kernel(self, message: KernelMessage) -> None:
         """A kernel has sent one of `COMM_TYPES`; its client gets content and metadata in one JSON object."""
-        content = json.loads(message.content)
+        content = content_of(message.content)
         comm, task = content["comm_id"], message.parent.get("msg_id", "")
         if message.msg_type == "comm_open":
             self._owners[comm] = task.partition(":")[0], message.engine
@@ -60,7 +61,7 @@ class Comms:
     def _from_client(self, question: Question, engine: int, msg_type: str) -> None:
         """The payload is content and metadata in one JSON object, and buffers."""
         head, *buffers = question.payloads[0]
-        both: dict[str, Any] = json.loads(bytes(raw(head)))
+        both: dict[str, Any] = content_of(head)
         comm = both["content"]["comm_id"]
         if msg_type not in REPLY_TYPES or self._owners.get(comm) != (question.client, engine):
             raise LookupError(f"engine {engine} has no comm {comm} of this client")

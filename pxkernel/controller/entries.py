@@ -6,12 +6,12 @@ record that ``db_query`` looks through.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..kernels.channels import KernelMessage
+from ..protocol.content import content_of
 from ..protocol.sharing import size
 from ..protocol.wire import raw
 
@@ -94,7 +94,7 @@ class Entry:
         return results[-1] if results else None
 
     def _contents(self, msg_type: str) -> list[dict[str, Any]]:
-        return [json.loads(message.content) for message in self.outputs if message.msg_type == msg_type]
+        return [content_of(message.content) for message in self.outputs if message.msg_type == msg_type]
 
     def without_large_payloads(self, limit: int) -> Entry:
         """This entry without the payloads that have more than ``limit`` bytes."""

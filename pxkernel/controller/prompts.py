@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..kernels.channels import Channels, KernelMessage
+from ..protocol.content import content_of
 from ..protocol.messages import InputReply, InputRequest, Message
-from ..protocol.wire import raw
 from .front import Front, Peer
 
 #: How long a question waits for the output before it, in seconds.
@@ -115,7 +115,7 @@ class Prompts:
     def _answer(self, prompt: Prompt, payload: Sequence[Any]) -> None:
         self.forget(prompt.task)
         if prompt.is_cell:
-            content = json.loads(bytes(raw(payload[0])))
+            content = content_of(payload[0])
             self._channels.send(prompt.engine, "stdin", "input_reply", content, f"answer-{uuid.uuid4().hex}")
         else:
             self._to_engine(prompt.engine, InputReply(prompt.task, (payload,)))

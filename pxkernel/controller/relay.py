@@ -6,7 +6,6 @@ has settled. News that only say what has settled wait a moment for others: every
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from ..core.commands import Fail
 from ..core.core import Core
 from ..core.events import Acked, Event
 from ..kernels.channels import KernelMessage
+from ..protocol.content import content_of
 from ..protocol.credit import LIMIT
 from ..protocol.messages import DATA, Ack, Message, Outputs, Results, Settled
 from ..protocol.sharing import Lent
@@ -213,7 +213,7 @@ class Relay:
 
 def cell_record(message: KernelMessage) -> dict[str, Any]:
     """The record of a cell, from its ``execute_reply``; kernels of other languages leave fields out."""
-    content = json.loads(message.content)
+    content = content_of(message.content)
     status = content.get("status", "error")
     record: dict[str, Any] = {"status": status, "execution_count": content.get("execution_count")}
     started, completed = _seconds(message.metadata.get("started")), _seconds(message.header.get("date"))

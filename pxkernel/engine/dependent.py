@@ -49,6 +49,9 @@ class dependent:
         self.dargs = dargs
         self.dkwargs = dkwargs
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {getattr(self, '__name__', None) or self.f!r}>"
+
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         return self.f(*args, **kwargs)
 

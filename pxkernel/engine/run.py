@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
-from ..errors import UnmetDependency, class_names
+from ..errors import UnmetDependency
 from ..protocol.bundle import unbundle
 from ..protocol.pack import detached, pack_result, unpack
 from ..protocol.sharing import load, share
@@ -208,8 +208,7 @@ class Runner:
             record["status"] = "error"
             error = {key: reply[key] for key in ("ename", "evalue", "traceback")}
             raised = sys.last_value
-            # The class is that of the exception which IPython has just shown; its name proves that it is the same one.
-            error["mro"] = class_names(type(raised)) if type(raised).__name__ == reply["ename"] else []
+            error["mro"] = self._describer.classes(raised, reply["ename"])
             self._describer.hint(error, raised)
             record["error"] = error
         record["completed"] = time.time()

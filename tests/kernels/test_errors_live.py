@@ -356,3 +356,51 @@ def test_identical_errors_and_a_different_one(view):
         ([0, 1, 3], "ZeroDivisionError"),
         ([2], "NameError"),
     ]
+
+
+# ---- exceptions that misbehave
+
+
+@pytest.fixture
+def odd(one):
+    one.execute("""
+        class NoUnicode(Exception):
+            def __str__(self): return "a\\udcffb"
+        class NoName(NameError):
+            @property
+            def name(self): raise ValueError
+        class Leaves(Exception):
+            def __str__(self): raise SystemExit(4)
+        def fail(kind): raise globals()[kind]("x")
+    """.replace("\n        ", "\n"))
+    return one
+
+
+@pytest.mark.parametrize("kind", ["NoUnicode", "NoName", "Leaves"])
+def test_an_odd_exception_ends_neither_engine_nor_client(odd, kind):
+    """ERR-17, ERR-18: whichever way the code came; a text that is no Unicode comes with replacement characters."""
+    for call in (
+        lambda: odd.apply(px.Reference("fail"), kind),
+        lambda: odd.execute(f"fail({kind!r})"),
+        lambda: odd.execute(f"fail({kind!r})", silent=False),
+        lambda: odd.map(px.Reference("fail"), [kind]),
+    ):
+        assert failure(call).args
+    assert odd.apply(abs, -1) == 1
+
+
+def test_a_result_that_cannot_be_unpickled_here(one):
+    """ERR-19"""
+
+    def broken():
+        class Broken:
+            def __reduce__(self):
+                return int, ("no number",)
+
+        return Broken()
+
+    result = one.apply_async(broken)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="invalid literal") as caught:
+            result.get()
+    assert "broken went well on engine 2; its result cannot be unpickled here" in caught.value.__notes__[0]

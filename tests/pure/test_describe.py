@@ -58,6 +58,13 @@ def raised(error, cause=None):
         return caught
 
 
+def raised_by(f, *args):
+    try:
+        f(*args)
+    except Exception as caught:
+        return caught
+
+
 def loop():
     one, two = ValueError("one"), ValueError("two")
     one.__cause__, two.__cause__ = two, one
@@ -82,6 +89,11 @@ def test_an_exception_cannot_end_the_engine(describer, error):
     found = describer.describe(raised(error))
     assert json.dumps(found)
     assert found["ename"] in (type(error).__name__, "Exception")
+
+
+def test_what_ipython_has_shown(describer):
+    assert describer.classes(KeyError("x"), "KeyError")[0] == ("builtins", "KeyError")
+    assert describer.classes(KeyError("x"), "ValueError") == describer.classes(None, "KeyError") == []
 
 
 def test_a_text_that_cannot_be_had(describer):
@@ -116,6 +128,26 @@ def test_ipython_renders_what_it_can(describer):
             continue
     found = Describer(shell).describe(raised(NoText(SystemExit(4))))
     assert any("raise error from cause" in line for line in found["traceback"])
+
+
+def deeper(n):
+    if n:
+        deeper(n - 1)
+    raise RecursionError("deep")
+
+
+def test_the_ends_of_a_long_traceback():
+    """ERR-05: IPython would take ten seconds for those of an endless recursion."""
+    trace, left_out = describe.user_frames(raised_by(deeper, 500).__traceback__)
+    frames = []
+    while trace is not None:
+        frames.append(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    assert len(frames) == describe.MOST_FRAMES and left_out == 502 - len(frames)
+    assert frames[0] == "raised_by" and frames[-1] == "deeper"
+    found = Describer(SimpleNamespace(InteractiveTB=Traceback())).describe(raised_by(deeper, 500))
+    assert found["traceback"][-1] == f"... {left_out} frames in the middle are not shown ..."
+    assert describe.user_frames(raised_by(deeper, 5).__traceback__)[1] == 0
 
 
 def test_a_map_shows_its_first_errors_only(describer, monkeypatch):

@@ -20,6 +20,7 @@ from pxkernel.errors import (
     EngineError,
     PxkernelError,
     RemoteError,
+    ImpossibleDependency,
     TaskAborted,
     class_names,
     collect_exceptions,
@@ -136,6 +137,21 @@ def test_simple_errors_are_copied_whole(how):
     assert again.args == ("msg-id",)
     assert again.engine_info == info(3)
     assert again.__notes__ == ["a note"]
+
+
+def test_an_aborted_task_says_why():
+    """ERR-15"""
+    error = TaskAborted("msg-id", reason="its client left", engine_info=info(3))
+    for same in (error, pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert same.args == ("msg-id",) and same.engine_info == info(3)
+        assert str(same) == "msg-id: its client left"
+    assert str(TaskAborted("msg-id")) == "msg-id" and str(TaskAborted()) == ""
+
+
+def test_an_error_of_no_engine_has_a_label():
+    """ERR-03: a balanced task that has never had one."""
+    error = ImpossibleDependency("no engine has it", engine_info=info(None, "apply"))
+    assert str(CompositeError("m", [error])) == "m\n[?:apply] ImpossibleDependency: no engine has it"
 
 
 # ---- one remote error
