@@ -45,6 +45,7 @@ from ..protocol.wire import Codec, raw
 from . import lifeline
 from .adoption import connection_info, runs_a_cell
 from .debugging import BreakpointHook
+from .ending import end_control_first
 from .interrupts import InterruptGate
 from .listener import Listener
 from .parents import header_of, output_of
@@ -147,6 +148,7 @@ class TaskChannel:
         self._gate.open()
         if not adopt:
             self._gate.install()
+            end_control_first(self._kernel)
         self._breakpoints.install()
         self._stacks.open()
         self._listener.start(self._gate, Hello("listener", self._session, os.getpid(), self.engine_id, info))

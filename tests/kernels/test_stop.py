@@ -308,3 +308,35 @@ def test_pxcluster_in_the_foreground(gone, wait_for, signum):
         process.stdout.close()
     assert "Traceback" not in output
     gone()
+
+
+def test_a_kernel_ends_in_an_order_in_which_nobody_waits(tmp_path):
+    """The control thread is not left behind in a flush that nobody makes: a signal would have to end it seconds later."""
+    file = tmp_path / "threads"
+    with px.Cluster(n=1) as rc:
+        rc[0].execute(
+            f"""
+            import sys, threading
+
+            def slow_down(kernel, flush):
+                publishing_ends = threading.Event()
+                end = kernel.iopub_thread.stop
+
+                def stop():
+                    with open({str(file)!r}, "a") as file:
+                        file.write(str(kernel.control_thread.is_alive()))
+                    publishing_ends.set()
+                    end()
+
+                def flush_late():
+                    if threading.current_thread() is kernel.control_thread:
+                        publishing_ends.wait(0.3)
+                    flush()
+
+                kernel.iopub_thread.stop, sys.stdout.flush = stop, flush_late
+
+            slow_down(get_ipython().kernel, sys.stdout.flush)
+            """,
+            block=True,
+        )
+    assert file.read_text().startswith("False")

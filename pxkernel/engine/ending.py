@@ -1,0 +1,26 @@
+"""The end of a kernel, in an order in which nobody waits for somebody who has gone.
+
+At its end ipykernel (tried: 7.4) stops the thread that publishes before the control thread. The latter has just passed on
+the request to shut down and flushes the streams: it then waits ten seconds for a flush that nobody makes, and whoever has
+asked for the end loses patience and sends a signal. Here the control thread ends first.
+"""
+
+from __future__ import annotations
+
+import atexit
+from threading import Thread
+from typing import Any
+
+#: How long it may take to end what it is doing, in seconds; after that everything takes its old course.
+PATIENCE = 1.0
+
+
+def end_control_first(kernel: Any) -> None:
+    """Call it when the kernel has started: what was registered last runs first."""
+    atexit.register(_end, kernel.control_thread)
+
+
+def _end(control: Any) -> None:
+    if isinstance(control, Thread) and control.is_alive():
+        control.stop()  # type: ignore[attr-defined]
+        control.join(PATIENCE)
