@@ -88,6 +88,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         self.block = False
         #: The ids of all calls, in the order of submission.
         self.history: list[str] = []
+        self._file = file
         self.directory = file.directory
         self.profile = file.profile
         self.cluster_id = file.cluster_id

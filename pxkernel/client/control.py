@@ -5,11 +5,13 @@ All of it overtakes what waits in the queues.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from ..engine import namespace as remote
+from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import Abort, Interrupt, Message
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
@@ -29,6 +31,7 @@ class Control:
     if TYPE_CHECKING:
         block: bool
         ids: list[int]
+        _file: ClusterFile
         _pending: dict[str, tuple[AsyncResult, Part]]
 
         def ask(self, topic: str, timeout: float | None = 30.0, **arguments: Any) -> Any: ...
@@ -177,7 +180,10 @@ class Control:
         if hub and (restart or not everything):
             raise ValueError("hub=True ends the whole cluster: it goes neither with restart nor with some targets only")
         if hub:
-            return self._waited(self.ask_async("stop", use=lambda _: self.close()), block)
+            answer = self._waited(self.ask_async("stop", use=lambda _: self.close()), block)
+            if answer is None:
+                self._await_end()
+            return answer
         engines = [] if everything and not self.ids else self.resolve(targets)[0]
         topic = "restart_engines" if restart else "stop_engines"
         return self._waited(self.ask_async(topic, use=_nothing, engines=engines), block)
@@ -188,6 +194,12 @@ class Control:
         self.refuse_io_thread()
         answer.result(END_TIMEOUT)
         return None
+
+    def _await_end(self) -> None:
+        """Wait until the controller, which has just answered for the last time, has put its files away."""
+        end = time.monotonic() + END_TIMEOUT
+        while self._file.alive() and time.monotonic() < end:
+            time.sleep(0.02)
 
     def spin(self) -> None:
         """Nothing: results arrive by themselves (features RC-29; seed 004)."""

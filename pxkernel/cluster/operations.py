@@ -96,7 +96,7 @@ class EngineOperations:
         if kernel_name is None and transport != "ipc":
             raise ValueError("transport is for engines with a kernel_name of their own")
         kernel = None if kernel_name is None else [kernel_name, transport]
-        ids = self._ask("new_engines", n=self._count(n))
+        ids = self._ask("new_engines", n=self._count(n), environment=environment is not None)
         environments = None if environment is None else [environment_of(environment, engine) for engine in ids]
         return str(self._ask("start_engines", engines=ids, set_id=engine_set_id, environments=environments, kernel=kernel))
 

@@ -38,7 +38,7 @@ class Lifecycle:
     def answer(self, questions: Questions) -> None:
         """Add the topics to the table."""
         questions.add("engine_sets", lambda question: self._roster.sets())
-        questions.add("new_engines", lambda question, n: self._roster.reserve(n))
+        questions.add("new_engines", self._reserve)
         questions.add("start_engines", self._start)
         questions.add("stop_engines", self._stop)
         questions.add("restart_engines", self._restart)
@@ -48,6 +48,12 @@ class Lifecycle:
         """Start the engines with which the cluster begins."""
         if self._environments:
             self._start(None, self._roster.reserve(len(self._environments)), None, self._environments)
+
+    def _reserve(self, question: Question, n: int, environment: bool) -> list[int]:
+        """The ids of ``n`` engines that are about to be started, with an ``environment`` of their own or without."""
+        if not environment:
+            self._common_environment()
+        return self._roster.reserve(n)
 
     def _start(
         self,

@@ -1,7 +1,7 @@
 """The end of the controller and of the owner, seen as facts of the operating system (design, decision 14).
 
 Both gone: nobody can reach this engine, so it ends and takes the cluster's files with it. Only the controller gone: it
-waits, while the cluster's directory is there. A thread watches, because user code may hold the event loop for hours.
+waits, while the directory is that of its cluster. A thread watches, because user code may hold the event loop for hours.
 """
 
 from __future__ import annotations
@@ -39,5 +39,5 @@ def _wait_for_owner(cluster: ClusterFile) -> None:
     ended = threading.Event()
     owner = threading.Thread(target=lambda: (wait_for_end(cluster.owner_pid), ended.set()), daemon=True)
     owner.start()
-    while not ended.wait(POLL) and cluster.path.exists():
+    while not ended.wait(POLL) and cluster.is_current():
         pass

@@ -91,8 +91,17 @@ class ClusterFile:
         write_private(temporary, text)
         temporary.rename(self.path)
 
+    def is_current(self) -> bool:
+        """Whether it is on disk, and not that of a later cluster with the same names."""
+        try:
+            return read(self.path).key == self.key
+        except (ClusterError, FileNotFoundError):
+            return False
+
     def alive(self) -> bool:
-        """Whether the controller listens."""
+        """Whether the controller listens, and not a later one in its place."""
+        if self.is_here and not self.is_current():
+            return False
         scheme, _, place = self.endpoint.partition("://")
         host, _, port = place.rpartition(":")
         # A Unix socket answers at once.
@@ -106,8 +115,9 @@ class ClusterFile:
         return True
 
     def remove(self) -> None:
-        """Remove everything that the cluster has on disk."""
-        remove_directories(self.directory, self.sockets)
+        """Remove everything that the cluster has on disk; what a later one with the same names has is left alone."""
+        if self.is_current():
+            remove_directories(self.directory, self.sockets)
 
 
 #: What no cluster file goes without.

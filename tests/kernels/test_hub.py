@@ -537,7 +537,8 @@ def test_send_signal(cluster4, busy, tmp_path, wait_for):
 
 def test_shutdown(wait_for, processes):
     """CTL-05: one engine, all of them, again, and the hub."""
-    with px.Cluster(n=3) as rc, px.Client(rc.directory + "/cluster.json") as other:
+    cluster = px.Cluster(n=3)
+    with cluster as rc, px.Client(rc.directory + "/cluster.json") as other:
         pids = rc[:].apply_sync(os.getpid)
         assert rc.shutdown(1, block=True) is None
         wait_for(lambda: rc.ids == other.ids == [0, 2])
@@ -553,6 +554,7 @@ def test_shutdown(wait_for, processes):
         assert rc.queue_status() == {"unassigned": 0}
         assert rc.shutdown(block=True) is None
         rc.shutdown(hub=True, block=True)
+        assert not cluster.running
         with pytest.raises(RuntimeError, match="closed"):
             rc.ask("history")
         wait_for(lambda: other._lost is not None)

@@ -203,6 +203,23 @@ def test_the_controller_is_killed(cluster, gone, wait_for):
     gone()
 
 
+def test_the_controller_is_killed_and_the_cluster_is_started_again(cluster, gone, wait_for):
+    """CLU-09, CLU-24: with the same id; the engines of the first time end, and take nothing of the second along."""
+    with cluster.start_and_connect_sync() as rc:
+        engines = [psutil.Process(pid) for pid in rc[:].apply_sync(os.getpid)]
+        os.kill(cluster.controller.pid, signal.SIGKILL)
+        wait_for(lambda: not cluster.running, SOON)
+
+    def alive(engine):
+        return engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE
+
+    with cluster.start_and_connect_sync() as rc:
+        wait_for(lambda: not any(map(alive, engines)), SOON)
+        assert cluster.running and rc[:].apply_sync(lambda: 1) == [1, 1]
+    cluster.stop_cluster_sync()
+    gone()
+
+
 def test_the_controller_is_killed_and_the_owner_ends_later(owner, gone):
     started = owner()
     os.kill(started.controller, signal.SIGKILL)

@@ -406,3 +406,18 @@ def test_clean_removes_dead_clusters_only(make, runtime):
     prepare("starting")
     assert clusterfile.clean() == ["dead"]
     assert sorted(path.name for path in clusterfile.runtime_directory().iterdir()) == ["alive", "starting"]
+
+
+def test_a_later_cluster_in_its_place(make):
+    """CLU-14, CLU-24: of the same names, after the death of a controller; what is left of the first one does it no harm."""
+    first = make("x", stale=True)
+    shutil.rmtree(first.directory)
+    later = replace(make("x"), key="cd" * 32)
+    later.write()
+    assert first.path == later.path and later.alive() and later.is_current()
+    assert not first.is_current() and not first.alive()
+    first.remove()
+    assert read(later.path) == later and later.alive()
+    later.remove()
+    assert not later.path.parent.exists()
+    later.remove()

@@ -209,8 +209,10 @@ def test_adopted_kernels(world):
 
 
 def test_more_engines(world):
-    world.ask("new_engines", n=2)
-    assert world.answers[-1].value == [2, 3]
+    world.ask("new_engines", n=2, environment=False)
+    assert world.answers[-1].error["ename"] == "ValueError"
+    world.ask("new_engines", n=2, environment=True)
+    assert world.answers[-1].value == [2, 3], "an id is lost"
     world.ask("start_engines", engines=[2, 3], set_id=None, environments=None)
     assert world.answers[-1].error["ename"] == "ValueError" and "different environments" in world.answers[-1].error["evalue"]
     world.ask("start_engines", engines=[2, 3], set_id=None, environments=[{}, {}])
