@@ -221,6 +221,9 @@ class Cluster(Findable, EngineOperations):
             raise ClusterError(f"this cluster is running already: {self.cluster_file}")
         self._check_place()
         check_directory()
+        if self._process is not None:
+            # It has ended by itself, and has left its files if it was killed.
+            self.stop_cluster_sync()
         environments = [environment_of(self.environment, engine) for engine in range(n)]
         code = None if self.on_start is None else pack_on_start(self.on_start)
         directory, sockets = clusterfile.prepare(self.cluster_id, self.profile)
