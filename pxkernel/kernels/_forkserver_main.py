@@ -37,10 +37,12 @@ PRELOAD = (
     "ipykernel.zmqshell",
     "ipykernel.debugger",
     "IPython.core.completerlib",
+    "IPython.core.debugger",
     "IPython.core.oinspect",
     "IPython.extensions.storemagic",
     "faulthandler",
     "pdb",
+    "runpy",
     "sqlite3",
     "tornado.platform.asyncio",
     "numpy.random",
@@ -58,6 +60,8 @@ def preload(more: list[str]) -> None:
             importlib.import_module(name)
         except Exception as error:  # whatever a module of the user does: the engines are started without it
             print(f"not preloaded: {name}: {error}", file=sys.stderr, flush=True)
+    # Each child does it, and has less to free then: what importing has left in importlib.metadata is a megabyte.
+    importlib.invalidate_caches()
     gc.freeze()
     if threading.active_count() > 1:
         print(f"threads before the first fork: {threading.enumerate()}", file=sys.stderr, flush=True)
@@ -155,11 +159,19 @@ def enter_session(request: dict, cwd_fd: int, log_fd: int) -> None:
     os.dup2(log_fd, 2)
     os.fchdir(cwd_fd)
     reset_signals()
-    os.environ.clear()
-    os.environ.update(request["env"])
+    set_environment(request["env"])
     time.tzset()
     reset_inherited_state()
     gc.enable()
+
+
+def set_environment(wanted: dict[str, str]) -> None:
+    """Make it the environment. Most of it is already: to set all of it would unshare 200 pages."""
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def reset_signals() -> None:
