@@ -21,5 +21,5 @@
 - ``launcher``  starts, watches, interrupts and ends kernels
 - ``remote``    clients on other machines
 - ``watch``     the ends of other processes
-- ``settings``  what the process is told when it is started
+- ``settings``  what the process is told when it is started; ``process`` what it does with it
 """

@@ -53,7 +53,7 @@ LATE = {
     ("pxkernel", "pxkernel.magics"): "a client need not be in IPython",
     ("pxkernel.client.view", "pxkernel.magics"): "the magics import the client",
     ("pxkernel.engine", "pxkernel.engine.extension"): "a client imports the functions of pxkernel.engine.namespace only",
-    ("pxkernel.controller.__main__", "pxkernel.controller.server"): "the fork server is started before",
+    ("pxkernel.controller.__main__", "pxkernel.controller.process"): "the fork server is started before",
 }
 #: Modules that may be longer than 420 lines: (lines, why).
 LONG_MODULES = {

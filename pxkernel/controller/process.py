@@ -1,0 +1,29 @@
+"""The process of a controller, once the fork server imports what kernels need: it says where it listens, and serves."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from ..errors import ClusterError
+from ..protocol import clusterfile
+from .server import Server
+from .settings import Settings
+
+
+def serve(settings: Settings) -> None:
+    """Tell whoever has started this process, through the pipe ``settings.ready``, and serve until the cluster stops."""
+    try:
+        with os.fdopen(settings.ready, "w") as ready:
+            try:
+                server = Server(settings)
+            except ClusterError as error:
+                print(json.dumps({"error": str(error)}), file=ready)
+                return
+            print(json.dumps({"ready": server.address}), file=ready)
+    except BrokenPipeError:
+        # Whoever starts this cluster has ended meanwhile, so nobody will ever stop it.
+        clusterfile.read(Path(settings.directory) / clusterfile.FILE_NAME).remove()
+        return
+    server.run()
