@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PxkernelError, RemoteError, TaskAborted, composite_error
 from ..protocol import here
+from .deadlines import deadline
 from .display import LiveOutput
 from .hints import add_name_hint
 from .outputs import interactive
@@ -189,7 +190,7 @@ class Arrivals(Future[Any]):
 
     def _listen(self, timeout: float | None, finished: Callable[[], bool], show: bool = False) -> bool:
         """Wait for ``finished``, which can change with every message; show output as it comes."""
-        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        end = deadline(timeout)
         changes: SimpleQueue[None] = SimpleQueue()
 
         def listener() -> None:
@@ -205,12 +206,12 @@ class Arrivals(Future[Any]):
                     if show:
                         self._live.show_new()
                     return True
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                seconds = end - time.monotonic()
+                if seconds <= 0:
                     return False
-                holding = show and self._live.holding and (left is None or left > HOLD)
+                holding = show and self._live.holding and seconds > HOLD
                 try:
-                    changes.get(timeout=HOLD if holding else LONGEST_WAIT if left is None else min(left, LONGEST_WAIT))
+                    changes.get(timeout=HOLD if holding else min(seconds, LONGEST_WAIT))
                 except Empty:
                     if holding:
                         self._live.release()

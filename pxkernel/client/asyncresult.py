@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from ..errors import CompositeError, NotReadyError, PxkernelError
 from ..protocol.pack import unpack
@@ -21,6 +22,7 @@ from ..protocol.sharing import load
 from . import representation, timing
 from .about import About
 from .arrivals import OUTPUT_TIMEOUT, Arrivals
+from .deadlines import check_interval, deadline, left
 from .display import display_outputs
 from .outputs import interactive
 from .progress import Progress
@@ -65,6 +67,9 @@ class AsyncResult(About, Arrivals):
             state = "failed" if self.exception() is not None else "finished"
         return f"<{self._type_name}: {self._fname}:{state}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an AsyncResult stays where it is: send what it gives, or its msg_ids for get_result() there")
+
     def _repr_html_(self) -> str:
         """With a picture of who ran what when."""
         work = timing.serial_time(self._parts)
@@ -104,7 +109,7 @@ class AsyncResult(About, Arrivals):
             # Here questions of the code that runs are answered.
             return self._listen(timeout, self.done)
         try:
-            super().exception(None if timeout is None or timeout < 0 else timeout)
+            super().exception(left(deadline(timeout)))
         except CancelledError:
             return True
         except TimeoutError:
@@ -150,16 +155,15 @@ class AsyncResult(About, Arrivals):
         ValueError
             ``return_when`` is none of these, or ``interval`` is not positive.
         """
-        if not interval > 0:
-            raise ValueError(f"interval must be a positive number of seconds, not {interval!r}")
+        check_interval(interval)
         enough = self._enough(return_when)
         self._refuse_to_wait_for_myself()
-        end = float("inf") if timeout is None or timeout < 0 else time.monotonic() + timeout
+        end = deadline(timeout)
         bar = Progress(len(self), self._fname, self._unit, after=0, elapsed=self.elapsed)
         try:
-            while not enough() and (left := end - time.monotonic()) > 0:
+            while not enough() and (seconds := end - time.monotonic()) > 0:
                 bar.show(self.progress, len(self._errors()))
-                self._listen(min(interval, left), enough)
+                self._listen(min(interval, seconds), enough)
             bar.show(self.progress, len(self._errors()))
         finally:
             bar.close(self.progress, len(self._errors()))
@@ -312,11 +316,10 @@ class AsyncResult(About, Arrivals):
         self._refuse_to_wait_for_myself()
         return self._iterate()
 
-    def _iterate(self, deadline: float | None = None) -> Iterator[Any]:
-        """As ``__iter__``; at ``deadline`` (``time.monotonic``) what has not come is a TimeoutError."""
+    def _iterate(self, end: float = math.inf) -> Iterator[Any]:
+        """As ``__iter__``; at the moment ``end`` what has not come is a TimeoutError."""
         for number in self._numbers():
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not self._listen(left, lambda number=number: self._nth(number) is not None, show=interactive()):
+            if not self._listen(left(end), lambda number=number: self._nth(number) is not None, show=interactive()):
                 raise TimeoutError("Result not ready.")
             yield from self._items(self._nth(number))
 
@@ -389,11 +392,14 @@ class AsyncResult(About, Arrivals):
 
         Raises
         ------
-        ValueError
-            There is nothing to join.
+        ValueError, TypeError
+            There is nothing to join, or something that is no AsyncResult.
         """
         if not async_results:
             raise ValueError("Must specify at least one AsyncResult to join")
+        for result in async_results:
+            if not isinstance(result, AsyncResult):
+                raise TypeError(f"AsyncResults can be joined, not {result!r}")
         if len(async_results) == 1:
             return async_results[0]
         for result in async_results:

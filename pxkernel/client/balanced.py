@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .targets import Targets
 
 
+#: A longer timeout, in seconds, is as good as none, and more than a system can wait.
+LONGEST_TIMEOUT = 1e8
+
+
 class LoadBalancedView(View):
     """Any engine, or any of some: the controller chooses for each call.
 
@@ -86,7 +90,7 @@ class LoadBalancedView(View):
             raise TypeError(f"timeout must be a number of seconds or None, not {value!r}")
         if value is not None and not value >= 0:
             raise ValueError(f"Invalid timeout: {value}")
-        self._timeout = 0.0 if value is None else float(value)
+        self._timeout = 0.0 if value is None or value > LONGEST_TIMEOUT else float(value)
 
     @property
     def retries(self) -> int:

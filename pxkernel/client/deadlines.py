@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 
 
@@ -17,6 +18,33 @@ def deadline(timeout: float | None) -> float:
     if timeout is None:
         return math.inf
     try:
-        return math.inf if timeout < 0 else time.monotonic() + timeout
+        if timeout < 0:
+            return math.inf
+        if timeout >= 0:
+            return time.monotonic() + timeout
     except TypeError:
-        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}") from None
+        pass
+    # NaN is neither.
+    raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}")
+
+
+def left(end: float) -> float | None:
+    """Seconds until a moment, 0 if it is over; None if it is further away than Python can wait."""
+    seconds = end - time.monotonic()
+    return None if seconds > threading.TIMEOUT_MAX else max(0.0, seconds)
+
+
+def check_interval(interval: float) -> None:
+    """Refuse what is no time between two looks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no number, or not positive.
+    """
+    try:
+        positive = interval > 0
+    except TypeError:
+        raise TypeError(f"interval must be a positive number of seconds, not {interval!r}") from None
+    if not positive:
+        raise ValueError(f"interval must be a positive number of seconds, not {interval!r}")

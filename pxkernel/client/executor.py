@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from .asyncresult import AsyncResult
+from .deadlines import deadline
 
 if TYPE_CHECKING:
     from .viewbase import View
@@ -84,9 +84,9 @@ class ViewExecutor(futures.Executor):
         RuntimeError
             The executor was shut down.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        end = deadline(timeout)
         options = {} if chunksize is None else {"chunksize": chunksize}
-        return _results(self._submitted(lambda: self.view.map_async(fn, *iterables, **options)), deadline)
+        return _results(self._submitted(lambda: self.view.map_async(fn, *iterables, **options)), end)
 
     def _submitted(self, submit: Callable[[], AsyncResult]) -> Any:
         # Under the lock, so that nothing is submitted that shutdown() does not see.
@@ -118,9 +118,9 @@ class ViewExecutor(futures.Executor):
             futures.wait(calls)
 
 
-def _results(call: AsyncResult, deadline: float | None) -> Iterator[Any]:
+def _results(call: AsyncResult, end: float) -> Iterator[Any]:
     try:
-        yield from call._iterate(deadline)
+        yield from call._iterate(end)
     finally:
         if not call.done():
             call._begin_cancel()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
@@ -346,14 +347,19 @@ def _is_nothing(wanted: Any) -> bool:
 
 
 def _stamps(value: Any) -> Any:
-    """A query with datetimes as seconds since the epoch."""
+    """A query as JSON values, with datetimes as seconds since the epoch."""
     if isinstance(value, datetime):
         return value.timestamp()
     if isinstance(value, dict):
         return {key: _stamps(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [_stamps(item) for item in value]
-    return value
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Real):
+        # A number of numpy.
+        return int(value) if isinstance(value, Integral) else float(value)
+    raise TypeError(f"a query is made of texts, numbers, datetimes, lists and dicts, not {value!r}")
 
 
 def _datetime(seconds: float | None) -> datetime | None:

@@ -3,7 +3,6 @@ RC-20)."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
@@ -12,7 +11,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from .asyncresult import AsyncResult
-from .deadlines import deadline
+from .deadlines import check_interval, deadline, left
 from .progress import Progress
 from .records import Metadata, Part
 
@@ -89,8 +88,7 @@ class Jobs:
         KeyError, IndexError, TypeError
             As ``wait``.
         """
-        if not interval > 0:
-            raise ValueError(f"interval must be a positive number of seconds, not {interval!r}")
+        check_interval(interval)
         found, end = self._jobs(jobs), deadline(timeout)
         sizes = [len(job) if isinstance(job, AsyncResult) else 1 for job in found]
 
@@ -208,10 +206,9 @@ def _part(result: AsyncResult, msg_id: str) -> Part:
 
 def _wait(jobs: list[Future[Any]], end: float) -> bool:
     for job in jobs:
-        left = None if end == math.inf else max(0.0, end - time.monotonic())
         if isinstance(job, AsyncResult):
-            if not job.wait(left):
+            if not job.wait(left(end)):
                 return False
-        elif not job.done() and not futures.wait([job], left).done:
+        elif not job.done() and not futures.wait([job], left(end)).done:
             return False
     return True

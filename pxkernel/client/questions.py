@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from itertools import count
@@ -48,7 +49,16 @@ class Questions:
         """Ask; the future of ``use(answer)``, or of what the controller's handler has raised.
 
         ``use`` is called in the I/O thread, before any message that follows the answer is dealt with.
+
+        Raises
+        ------
+        TypeError
+            The arguments are no JSON values; nothing is asked.
         """
+        try:
+            json.dumps(arguments)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{topic} takes values that JSON has: {error}") from None
         number = next(self._numbers)
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import Future
 
 import zmq
+
+from .deadlines import deadline, left
 
 
 class SendTracker:
@@ -30,10 +31,10 @@ class SendTracker:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until ``done``, at most ``timeout`` seconds (None or negative: as long as it takes); whether it is."""
-        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        end = deadline(timeout)
         try:
-            tracker = self._handed.result(None if deadline is None else deadline - time.monotonic())
-            tracker.wait(-1 if deadline is None else max(0.0, deadline - time.monotonic()))
+            tracker = self._handed.result(left(end))
+            tracker.wait(-1 if (seconds := left(end)) is None else seconds)
         except (TimeoutError, zmq.NotDone):
             return self.done
         return True

@@ -16,6 +16,8 @@ from .namespaces import Namespaces
 from .viewbase import name_of
 
 if TYPE_CHECKING:
+    from .client import Client
+    from .records import Part
     from .targets import Targets
 
 

@@ -140,8 +140,10 @@ class Book:
 
     def entries(self, payloads: bool = False) -> Iterator[Entry]:
         """All entries, open and kept; without ``payloads`` these may be missing."""
+        # Whoever reads may stop in between, while entries move to the store.
+        open_entries = [entry for entry in self._open.values() if not entry.purged]
         yield from self._store.entries(payloads)
-        yield from (entry for entry in self._open.values() if not entry.purged)
+        yield from open_entries
 
     def read(self, read: str, task: str) -> None:
         """Have the result of a task delivered again, now or when it is there.

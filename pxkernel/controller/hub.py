@@ -1,12 +1,12 @@
 """What clients can ask about tasks, their own and those of others (features HUB, AMR-02, AMR-03).
 
-Everything is answered from the core's tables and the book, at once. Results do not travel in answers but as what they
-are: ``fetch`` has them delivered again, under the rules for credit that hold for all results.
+Everything is answered from the core's tables and the book; all but queries at once. Results do not travel in answers but
+as what they are: ``fetch`` has them delivered again, under the rules for credit that hold for all results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..core.core import Core
@@ -14,8 +14,9 @@ from ..core.tables import Engine
 from ..errors import NoData
 from .book import Book
 from .entries import FIELDS, PAYLOADS, Entry
-from .query import find, wanted_fields
+from .query import matcher, wanted_fields
 from .questions import LATER, Question, Questions
+from .search import Search
 
 #: Has a call done: ``accept(client, kind, options, payload, targets, terms)``.
 Accept = Callable[..., None]
@@ -32,12 +33,15 @@ class Hub:
         Where tasks are, and what is known of them.
     accept
         Has a call done, as if its client had submitted it.
+    later
+        Has the loop call a function in its next turn.
     """
 
-    def __init__(self, core: Core, book: Book, accept: Accept):
+    def __init__(self, core: Core, book: Book, accept: Accept, later: Callable[[Callable[[], None]], None]):
         self._core = core
         self._book = book
         self._accept = accept
+        self._later = later
 
     def answer(self, questions: Questions) -> None:
         """Add the topics."""
@@ -101,19 +105,10 @@ class Hub:
         return sorted(entries, key=lambda entry: entry.number)
 
     def _query(self, question: Question, query: dict[str, Any], keys: list[str] | None) -> Any:
-        """The records in the order of submission; of payloads the index among those of the answer."""
         self._check_store()
         names = wanted_fields(keys)
-        payloads: list[Sequence[Any]] = []
-        records = []
-        for entry in self._sorted(find(self._candidates(query, not PAYLOADS.isdisjoint(names)), query)):
-            record = {name: FIELDS[name](entry) for name in names}
-            for name in PAYLOADS.intersection(names):
-                if record[name] is not None:
-                    payloads.append(record[name])
-                    record[name] = len(payloads) - 1
-            records.append(record)
-        question.answer(records, payloads)
+        entries = self._candidates(query, not PAYLOADS.isdisjoint(names))
+        Search(question, entries, matcher(query), names, self._later).run()
         return LATER
 
     def _candidates(self, query: dict[str, Any], payloads: bool) -> Any:

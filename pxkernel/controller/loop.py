@@ -51,7 +51,8 @@ class Loop:
 
     def _woken(self, events: int) -> None:
         os.read(self._read, 4096)
-        while self._calls:
+        # What these leave for later waits for the next turn.
+        for _ in range(len(self._calls)):
             function, args = self._calls.popleft()
             guarded(function, *args)
 

@@ -7,7 +7,7 @@ included, or a dict of operators: ``{"completed": {"$lt": t}, "label": {"$glob":
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -52,7 +52,10 @@ def _all(operand: Any) -> Test:
 
 
 def _mod(operand: Any) -> Test:
-    divisor, remainder = _collection(operand, "$mod")
+    numbers = _collection(operand, "$mod")
+    if len(numbers) != 2 or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"$mod needs a divisor and a remainder, not {operand!r}")
+    divisor, remainder = numbers
     if not divisor:
         raise ValueError("$mod needs a divisor other than 0")
     return lambda value: isinstance(value, int | float) and value % divisor == remainder
@@ -112,6 +115,8 @@ def matcher(query: dict[str, Any]) -> Matcher:
     TypeError, ValueError
         The operand of an operator is of the wrong kind.
     """
+    if not isinstance(query, dict):
+        raise TypeError(f"a query must be a dict, not {query!r}")
     tests: list[Matcher] = []
     for name, condition in query.items():
         if name in LOGICAL:
@@ -145,8 +150,3 @@ def wanted_fields(keys: Collection[str] | None) -> list[str]:
         if key not in FIELDS:
             raise KeyError(f"no such field: {key!r}; there are {sorted(FIELDS)}")
     return list(dict.fromkeys(["msg_id", *keys]))
-
-
-def find(entries: Iterable[Entry], query: dict[str, Any]) -> Iterator[Entry]:
-    """The entries that match."""
-    return filter(matcher(query), entries)

@@ -91,7 +91,7 @@ class Server:
         self._questions = Questions()
         self._questions.add("stop", self._stop_asked)
         self._questions.add("watch", self._relay.watch)
-        Hub(self._core, self._book, self._accept).answer(self._questions)
+        Hub(self._core, self._book, self._accept, self._loop.later).answer(self._questions)
         self._lifecycle.answer(self._questions)
         Inspector(self._core, self._roster, settings.directory, self._loop.later).answer(self._questions)
         self._requests = KernelRequests(self._channels, self._questions)

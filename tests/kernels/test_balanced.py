@@ -70,6 +70,8 @@ def test_flags(lview):
     with lview.temp_flags(retries=2, timeout=1, after=["a:1"]):
         assert (lview.retries, lview.timeout, lview.after) == (2, 1.0, {"a:1"})
     assert (lview.retries, lview.timeout, lview.after) == (0, 0.0, None)
+    for endless in (float("inf"), 1e300, None):
+        assert lview.set_flags(timeout=endless).timeout == 0.0
     for name, value, error in [
         ("timeout", -1, ValueError), ("timeout", "5", TypeError), ("retries", 1.5, TypeError), ("retries", -1, ValueError),
         ("after", 5, ValueError), ("follow", [5], ValueError), ("foo", 1, KeyError),

@@ -262,6 +262,14 @@ def test_a_bad_query(cluster4, query, keys):
         cluster4.db_query(query, keys)
 
 
+@pytest.mark.parametrize("value", [object(), b"x", {"$lt": abs}, {"$in": [1j]}])
+def test_a_query_that_cannot_be_sent(cluster4, value):
+    """HUB-04: refused at the call; the client goes on."""
+    with pytest.raises(TypeError, match="a query is made of texts, numbers, datetimes"):
+        cluster4.db_query({"engine_id": value})
+    assert cluster4.db_query({"engine_id": np.int64(77)}) == cluster4.db_query({"engine_id": np.float32(77)}) == []
+
+
 def test_a_pending_call_in_the_database(cluster4, busy):
     (record,) = cluster4.db_query({"completed": None, "engine_id": 0}, keys=["started", "msg_id"])
     assert record == {"msg_id": busy.result.msg_ids[0], "started": None}

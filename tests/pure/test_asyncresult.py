@@ -2,7 +2,9 @@
 
 import asyncio
 import concurrent.futures
+import copy
 import json
+import pickle
 import threading
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION
 from datetime import UTC, datetime, timedelta
@@ -454,6 +456,9 @@ def test_joining(client, result, one):
     assert AsyncResult.join(one) is one
     with pytest.raises(ValueError, match="at least one"):
         AsyncResult.join()
+    for wrong in ((5,), (AsyncResult(Client(), parts(1), "f", single=True), 5)):
+        with pytest.raises(TypeError, match="AsyncResults can be joined, not 5"):
+            AsyncResult.join(*wrong)
 
 
 def test_joining_maps(mapped):
@@ -661,3 +666,29 @@ def test_lost_output_is_told(one, capsys):
 def test_an_owner(one):
     """AR-38"""
     assert one.owner is True
+
+
+@pytest.mark.parametrize("timeout", ["5", float("nan"), [1]])
+def test_what_is_no_timeout(result, timeout):
+    """AR-03, AR-05, AR-08, AR-29"""
+    for wait in (result.wait, result.get, result.result, result.exception, lambda t: result.wait_interactive(timeout=t)):
+        with pytest.raises(TypeError, match="timeout must be a number of seconds or None"):
+            wait(timeout)
+
+
+def test_a_timeout_may_be_longer_than_python_can_wait(result):
+    """AR-05"""
+    waited = []
+    threads = [later(lambda timeout=timeout: waited.append(result.wait(timeout))) for timeout in (float("inf"), 1e300)]
+    for index in range(3):
+        finish(result, index)
+    for thread in threads:
+        thread.join()
+    assert waited == [True, True]
+
+
+def test_it_stays_where_it_is(result):
+    """ERR-19: it has a thread to listen to, and an engine has not."""
+    for use in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="an AsyncResult stays where it is: send what it gives, or its msg_ids"):
+            use(result)

@@ -1,9 +1,11 @@
 """Queries over task records: every operator, right also where ipyparallel's is wrong (HUB-04, HUB-05, HUB-11)."""
 
+import random
+
 import pytest
 
 from pxkernel.controller.entries import FIELDS, PAYLOADS, Entry
-from pxkernel.controller.query import LOGICAL, OPERATORS, find, wanted_fields
+from pxkernel.controller.query import LOGICAL, OPERATORS, matcher, wanted_fields
 from pxkernel.kernels.channels import KernelMessage
 
 
@@ -24,7 +26,7 @@ ENTRIES = [
 
 
 def numbers(query):
-    return [found.number for found in find(ENTRIES, query)]
+    return [entry.number for entry in filter(matcher(query), ENTRIES)]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +95,10 @@ def test_payloads_cannot_be_compared():
         ({"label": {"$glob": 3}}, TypeError),
         ({"$or": {"label": "x"}}, TypeError),
         ({"submitted": {"$mod": [0, 1]}}, ValueError),
+        ({"submitted": {"$mod": [2]}}, ValueError),
+        ({"submitted": {"$mod": ["a", 1]}}, ValueError),
+        ({"$or": [5]}, TypeError),
+        ([], TypeError),
     ],
 )
 def test_an_operand_of_the_wrong_kind(query, error):
@@ -102,7 +108,97 @@ def test_an_operand_of_the_wrong_kind(query, error):
 
 def test_a_bad_query_is_told_also_when_there_is_nothing():
     with pytest.raises(KeyError):
-        list(find([], {"nosuch": 1}))
+        matcher({"nosuch": 1})
+
+
+# ---- against a plain reading of what the operators mean
+
+
+def plainly(value, condition):
+    if not isinstance(condition, dict):
+        return value == condition
+    return all(PLAIN[name](value, operand) for name, operand in condition.items())
+
+
+def both(value, operand):
+    if isinstance(value, str) or isinstance(operand, str):
+        return isinstance(value, str) and isinstance(operand, str)
+    return value is not None and operand is not None
+
+
+PLAIN = {
+    "$eq": lambda value, operand: value == operand,
+    "$ne": lambda value, operand: value != operand,
+    "$lt": lambda value, operand: both(value, operand) and value < operand,
+    "$lte": lambda value, operand: both(value, operand) and value <= operand,
+    "$gt": lambda value, operand: both(value, operand) and value > operand,
+    "$gte": lambda value, operand: both(value, operand) and value >= operand,
+    "$in": lambda value, operand: any(value == item for item in operand),
+    "$nin": lambda value, operand: all(value != item for item in operand),
+    "$all": lambda value, operand: all(value == item for item in operand),
+    "$mod": lambda value, operand: isinstance(value, int | float) and value % operand[0] == operand[1],
+    "$exists": lambda value, operand: (value is None) != operand,
+    "$glob": lambda value, operand: isinstance(value, str) and value.startswith(operand[:-1]),
+    "$not": lambda value, operand: not plainly(value, operand),
+}
+
+
+def holds(found, query):
+    results = []
+    for name, condition in query.items():
+        if name == "$and":
+            results.append(all(holds(found, part) for part in condition))
+        elif name in ("$or", "$nor"):
+            results.append(any(holds(found, part) for part in condition) == (name == "$or"))
+        else:
+            results.append(plainly(FIELDS[name](found), condition))
+    return all(results)
+
+
+def random_operand(chance, name):
+    value = chance.choice([None, 0, 1, 2, 2.5, 100.0, 103.0, "lab-a", "lab-b", "other", "ok"])
+    if name in ("$in", "$nin", "$all"):
+        return [random_operand(chance, "$eq") for _ in range(chance.randrange(3))]
+    if name == "$mod":
+        return [chance.choice([1, 2, 3]), chance.choice([0, 1, 2])]
+    if name == "$exists":
+        return chance.random() < 0.5
+    if name == "$glob":
+        return chance.choice(["lab*", "l*", "*", "o*"])
+    if name == "$not":
+        return random_condition(chance)
+    return value
+
+
+def random_condition(chance):
+    if chance.random() < 0.3:
+        return random_operand(chance, "$eq")
+    return {name: random_operand(chance, name) for name in chance.sample(sorted(OPERATORS), chance.choice([1, 1, 2]))}
+
+
+def random_query(chance, depth=2):
+    query = {}
+    for _ in range(chance.choice([0, 1, 1, 2, 3])):
+        if depth and chance.random() < 0.3:
+            query[chance.choice(sorted(LOGICAL))] = [random_query(chance, depth - 1) for _ in range(chance.randrange(3))]
+        else:
+            field = chance.choice(["engine_id", "label", "completed", "submitted", "status", "started", "kind"])
+            query[field] = random_condition(chance)
+    return query
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_queries(seed):
+    """HUB-04, HUB-05: every operator, in every combination."""
+    chance = random.Random(seed)
+    entries = [
+        entry(number, chance.choice([None, "lab-a", "other"]), chance.choice([None, 1.0, 2.0, 100.0]), chance.randrange(3))
+        for number in range(30)
+    ]
+    for _ in range(100):
+        query = random_query(chance)
+        expected = [found.number for found in entries if holds(found, query)]
+        assert [found.number for found in filter(matcher(query), entries)] == expected, query
 
 
 # ---- the fields

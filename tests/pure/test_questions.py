@@ -49,6 +49,13 @@ def test_a_handler_knows_who_asks(wire):
     assert wire.ask("who").result(0)[0] == "client"
 
 
+def test_what_json_has_not_is_refused_at_the_call(wire):
+    """HUB-04: it would end the thread that sends."""
+    with pytest.raises(TypeError, match="double takes values that JSON has: Object of type object"):
+        wire.ask("double", x=object())
+    assert not wire.open
+
+
 def test_an_answer_may_come_later(wire):
     wire.table.add("later", lambda question: LATER)
     first, second = wire.ask("later"), wire.ask("later")
