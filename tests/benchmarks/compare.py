@@ -107,7 +107,8 @@ def draw(rounds: Rounds, rows: list[Row], n: int, path: Path) -> None:
     axes.set(xscale="log", yticks=range(len(texts)), yticklabels=texts, ylim=(len(texts) - 0.5, -0.5))
     axes.set_xlabel(f"{OURS} is so many times as good (left of the line: worse)")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
+    if len(rounds) > 1:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
     figure.savefig(path, dpi=110)
 
 

@@ -62,11 +62,13 @@ def engines(counts: list[int]) -> Curve:
 def _running(rc: px.Client) -> dict[str, float]:
     """The figures of a cluster that has been started."""
     everyone, processes = rc[:], Processes(rc)
+    started = statistics.mean(map(cpu, processes.engines))
     assert everyone.apply_sync(increment, 1) == [2] * len(rc)
     before = cpu(processes.controller)
     broadcast = median_time(lambda: everyone.apply_sync(noop), BROADCASTS, warm=0)
     used = cpu(processes.controller) - before
     return {
+        "CPU of an engine until it is ready, ms": started * 1e3,
         "no-op on all, ms": broadcast * 1e3,
         "controller's CPU for it, ms": used / BROADCASTS * 1e3,
         "PSS of an engine, MB": statistics.mean(map(pss, processes.engines)),
