@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__
-from .cluster import Cluster
+from .cluster import Cluster, clean_cluster_files
 from .controller.settings import SCHEMES, STORE_LIMIT
 from .errors import ClusterError, EngineError
 from .protocol import clusterfile
@@ -251,10 +251,9 @@ def _stop(options: argparse.Namespace) -> int:
 
 def _clean(options: argparse.Namespace) -> int:
     running = clusterfile.running()
+    removed = clean_cluster_files(force=options.force)
     for file in running if options.force else ():
-        Cluster.from_file(file.path).stop_cluster_sync()
         print(f"stopped {file.cluster_id!r}")
-    removed = clusterfile.clean()
     print(f"removed the files of {_clusters(removed, 'dead ')}" + "".join(f"\n  {name}" for name in removed))
     if running and not options.force:
         print(f"{_clusters(running)} left running; --force stops them")

@@ -4,7 +4,8 @@
 
 Needs ipyparallel (the extra ``bench``). One line for each public name of ipyparallel and of its classes: "=" for the same
 parameters, "+" for more, "~" for parameters that pxkernel does not have, "-" for a name that it does not have; behind it why,
-where that is on purpose. The exit code is 1 if a name is missing without a reason. ``--missing`` prints only "~" and "-".
+where that is on purpose. The exit code is 1 if a name or a parameter is missing without a reason. ``--missing`` prints only
+"~" and "-".
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ ON_PURPOSE = {
     "Client.send_execute_request": NO_SOCKETS, "Client.debug": "Jupyter's own tools show what engines say",
     "Client.curve_publickey": CURVE, "Client.curve_secretkey": CURVE, "Client.curve_serverkey": CURVE,
     "Cluster.controller_args": LAUNCHERS, "Cluster.controller_launcher_class": LAUNCHERS,
-    "Cluster.engine_launcher_class": LAUNCHERS, "Cluster.controller_ip": TRAIT, "Cluster.controller_location": TRAIT,
+    "Cluster.engine_launcher_class": LAUNCHERS,
     "Cluster.delay": "engines start at once", "Cluster.load_profile": TRAIT, "Cluster.profile_config": TRAIT,
-    "Cluster.profile_dir": TRAIT, "Cluster.log": TRAIT, "Cluster.log_level": TRAIT,
+    "Cluster.profile_dir": TRAIT, "Cluster.log_level": TRAIT,
     "Cluster.send_engines_connection_env": LAUNCHERS, "Cluster.remove_cluster_file": "stopping removes it",
     "Cluster.update_cluster_file": "the controller keeps it", "Cluster.write_cluster_file": "the controller writes it",
     "ParallelFunction.mapObject": "was for the function's own use", "Reference.get_object": "evaluated on arrival",
@@ -50,6 +51,15 @@ ON_PURPOSE = {
     "TaskRejectError": "was internal to the old scheduler",
     "serialize": "its names are at the top", "util": "was for its own use",
 }  # fmt: skip
+#: What lacks parameters on purpose, and why.
+LACKS_ON_PURPOSE = {
+    "Cluster": "no launchers, no configuration files, no log of its own, engines start at once; profiles are names",
+    "Cluster.from_file": "profiles are names and have no directory of clusters",
+    "ClusterManager.load_clusters": "profiles are names and have no directory of clusters",
+    "collect_exceptions": "its first argument is called results, and is given by position",
+    "pack_apply_message": "one rule at every size", "serialize_object": "one rule at every size",
+    "unpack_apply_message": "what arrives is private to the receiver always",
+}
 #: Made by views, clients and engines, not by users: their constructors are nobody's interface.
 MADE = {
     "AsyncHubResult", "AsyncMapResult", "AsyncResult", "BroadcastView", "CompositeError", "DirectView", "LoadBalancedView",
@@ -111,7 +121,8 @@ def row(full: str, theirs: object, ours: object, name: str) -> tuple[str, str, s
     a, b = signature(getattr(theirs, name, None)), signature(getattr(ours, name, None))
     if isinstance(ours, type) or hasattr(ours, name):
         mark = "=" if full in MADE else compare(a, b)
-        return mark, full, f"{a or ''}" + (f"  →  {b}" if mark != "=" and b else "")
+        why = f" {LACKS_ON_PURPOSE.get(full, 'LACKS PARAMETERS')}:" if mark == "~" else ""
+        return mark, full, f"{why} {a or ''}" + (f"  →  {b}" if mark != "=" and b else "")
     return missing(full, getattr(theirs, name, None))
 
 
@@ -125,8 +136,11 @@ def main() -> int:
     for mark, name, text in found:
         if mark in "~-" or not only_missing:
             print(mark, name, text)
-    unexplained = [name for mark, name, _ in found if mark == "-" and name not in ON_PURPOSE]
-    print(f"\n{len(found)} names of ipyparallel {ipyparallel.__version__}, {len(unexplained)} missing without a reason")
+    reasons = {"-": ON_PURPOSE, "~": LACKS_ON_PURPOSE}
+    unexplained = [name for mark, name, _ in found if mark in reasons and name not in reasons[mark]]
+    unexplained += sorted({*ON_PURPOSE, *LACKS_ON_PURPOSE} - {name for mark, name, _ in found if mark in reasons})
+    text = "missing or lacking parameters without a reason, or the other way round"
+    print(f"\n{len(found)} names of ipyparallel {ipyparallel.__version__}, {len(unexplained)} {text}")
     return 1 if unexplained else 0
 
 

@@ -17,6 +17,6 @@ loopback interface and bring the port over; the same file then works on both sid
 """
 
 from .cluster import Cluster
-from .manager import ClusterManager
+from .manager import ClusterManager, clean_cluster_files
 
-__all__ = ["Cluster", "ClusterManager"]
+__all__ = ["Cluster", "ClusterManager", "clean_cluster_files"]

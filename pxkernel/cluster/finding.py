@@ -110,11 +110,13 @@ class Findable:
         return description
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any], **options: Any) -> Self:
+    def from_dict(cls, d: Mapping[str, Any], **options: Any) -> Self:
         """The cluster that ``to_dict`` has described: the running one, or one that can be started (features CLU-23).
 
         Parameters
         ----------
+        d
+            What ``to_dict`` has returned.
         options
             More arguments of ``from_file`` if it was running, of ``Cluster`` if not.
 
@@ -125,9 +127,9 @@ class Findable:
         TypeError
             This is no such description.
         """
-        cluster = description.get("cluster") if isinstance(description, Mapping) else None
+        cluster = d.get("cluster") if isinstance(d, Mapping) else None
         if not isinstance(cluster, Mapping) or not {"n", "cluster_id", "profile"} <= cluster.keys():
-            raise TypeError(f"description must be what Cluster.to_dict() returns, not {description!r}")
+            raise TypeError(f"d must be what Cluster.to_dict() returns, not {d!r}")
         options = {"n": cluster["n"], **options}
         if "cluster_file" in cluster:
             return cls.from_file(cluster["cluster_file"], **options)

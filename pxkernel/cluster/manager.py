@@ -77,13 +77,34 @@ class ClusterManager:
         self.clusters[key] = cluster
         return key, cluster
 
-    def get_cluster(self, key: str) -> Cluster:
-        """The cluster of a key; raises KeyError if there is none."""
-        return self.clusters[key]
+    def get_cluster(self, cluster_id: str) -> Cluster:
+        """The cluster of a key (it is called ``cluster_id`` in ipyparallel, too); raises KeyError if there is none."""
+        return self.clusters[cluster_id]
 
-    def remove_cluster(self, key: str) -> None:
-        """Take a cluster out of the table; it is not stopped. Raises KeyError if there is none."""
-        del self.clusters[key]
+    def remove_cluster(self, cluster_id: str) -> None:
+        """Take the cluster of a key out of the table; it is not stopped. Raises KeyError if there is none."""
+        del self.clusters[cluster_id]
+
+    def __repr__(self) -> str:
+        return f"<ClusterManager: {self.clusters}>"
+
+
+def clean_cluster_files(*, force: bool = False) -> list[str]:
+    """Remove what dead clusters have left behind: files, and engines that have not noticed (features CLU-34).
+
+    Parameters
+    ----------
+    force
+        Stop the clusters that run as well; without it they are left alone.
+
+    Returns
+    -------
+    list of str
+        The names of the directories that were removed.
+    """
+    for file in clusterfile.running() if force else ():
+        Cluster.from_file(file.path).stop_cluster_sync()
+    return clusterfile.clean()
 
 
 def _key(profile: str, cluster_id: str) -> str:

@@ -114,8 +114,8 @@ def _await_word(process: subprocess.Popen[bytes], answer: IO[bytes], settings: S
     # It has closed its end: it is about to end, or has refused.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(END_TIMEOUT)
-    code = _end(process)
-    raise ClusterError(said.get("error") or f"the controller did not start (exit code {code}):\n{tail(log_of(settings.directory))}")
+    text = f"the controller did not start (exit code {_end(process)}):\n{tail(log_of(settings.directory))}"
+    raise ClusterError(said.get("error") or text)
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

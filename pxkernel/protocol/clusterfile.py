@@ -225,7 +225,10 @@ def _remove_if_dead(directory: Path, cluster_id: str) -> None:
         return
     if old.alive():
         raise ClusterError(f"a cluster with the id {cluster_id!r} is running already: {old.path}")
-    old.remove()
+    if old.directory == str(directory):
+        shutil.rmtree(old.sockets, ignore_errors=True)
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def read(path: str | os.PathLike[str]) -> ClusterFile:

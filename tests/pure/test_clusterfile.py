@@ -421,3 +421,12 @@ def test_a_later_cluster_in_its_place(make):
     later.remove()
     assert not later.path.parent.exists()
     later.remove()
+
+
+def test_a_directory_with_the_file_of_another_cluster(make, runtime):
+    """CLU-34: copied by hand; it is removed, and nothing of the other one."""
+    first = make("x", stale=True)
+    copied = folder("y")
+    shutil.copytree(first.directory, copied)
+    directory, _ = prepare("y")
+    assert directory == copied and not (copied / "cluster.json").exists() and read(first.path) == first

@@ -11,7 +11,8 @@ BAD = [
     ({"controller": "mpi"}, "controller must be 'local'"), ({"engine_args": "abc"}, "engine_args"),
     ({"engine_args": 5}, "engine_args"), ({"engine_args": [5]}, "engine_args"), ({"transport": "udp"}, "transport"),
     ({"controller_ip": 5}, "controller_ip"), ({"controller_ip": "*", "controller_location": 5}, "controller_location"),
-    ({"controller_ip": "::1"}, "controller_ip must be an IPv4 address"), ({"controller_ip": "*", "controller_location": "a b"}, "controller_location"),
+    ({"controller_ip": "::1"}, "controller_ip must be an IPv4 address"),
+    ({"controller_ip": "*", "controller_location": "a b"}, "controller_location"),
     ({"controller_ip": "*", "controller_location": "a:1"}, "controller_location"),
     ({"controller_location": "x"}, "controller_location"), ({"controller_port": 99999}, "controller_port"),
     ({"controller_ip": "*", "controller_port": "99"}, "controller_port"), ({"controller_port": 1}, "controller_port"),
@@ -65,8 +66,11 @@ def test_good_values_stay_what_they_are():
     assert repr(cluster).endswith(", profile='default', n=3): not running>") and "n=" not in repr(px.Cluster())
 
 
-@pytest.mark.parametrize("options, named", [({"cluster_file": 5}, "cluster_file"), ({"cluster_id": 5}, "cluster_id"),
-                                            ({"profile": 5}, "profile"), ({"cluster_file": "a", "profile": "b"}, "not both")])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, named",
+    [({"cluster_file": 5}, "cluster_file"), ({"cluster_id": 5}, "cluster_id"), ({"profile": 5}, "profile"),
+     ({"cluster_file": "a", "profile": "b"}, "not both")],
+)  # fmt: skip
 def test_a_cluster_is_named_by_names(options, named):
     """CLU-22"""
     with pytest.raises(TypeError, match=named):
@@ -76,7 +80,7 @@ def test_a_cluster_is_named_by_names(options, named):
 @pytest.mark.parametrize("description", [{}, 5, None, {"cluster": {"n": 1}}, {"cluster": 5}])
 def test_no_description(description):
     """CLU-23"""
-    with pytest.raises(TypeError, match="description must be what Cluster.to_dict"):
+    with pytest.raises(TypeError, match="d must be what Cluster.to_dict"):
         px.Cluster.from_dict(description)
 
 
@@ -87,7 +91,9 @@ def test_a_description_of_what_can_be_started():
     assert (after.n, after.cluster_id, after.profile, after.engine_timeout) == (3, "a", "b", 5)
 
 
-@pytest.mark.parametrize("call", ["restart_engines_sync", "scale_sync", "signal_engines_sync", "connect_client_sync", "start_engines_sync"])
+@pytest.mark.parametrize(
+    "call", ["restart_engines_sync", "scale_sync", "signal_engines_sync", "connect_client_sync", "start_engines_sync"]
+)
 def test_a_cluster_that_was_not_started(call):
     """CLU-08 to CLU-18: a clear error; to stop it is no error (CLU-12, CLU-14)."""
     cluster = px.Cluster(n=1)
