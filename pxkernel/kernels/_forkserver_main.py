@@ -45,6 +45,11 @@ PRELOAD = (
     "runpy",
     "sqlite3",
     "tornado.platform.asyncio",
+    # For the first traceback: IPython 9 imports them then, in every engine that fails.
+    "stack_data",
+    "pygments.lexers.python",
+    "pygments.formatters.html",
+    "pygments.formatters.terminal256",
     "numpy.random",
     "cloudpickle",
     "pxkernel.engine.extension",

@@ -1,6 +1,8 @@
 """What an engine is: a stock kernel, with the notebook's surroundings (issue 2, point 3), and how it dies."""
 
+import json
 import os
+import subprocess
 import sys
 import time
 
@@ -198,6 +200,21 @@ def test_another_command_line(kernelspec):
     name = kernelspec("dev", argv)
     with px.Cluster(n=1, kernel_name=name) as rc:
         assert not is_forked(rc) and rc[0].apply_sync(lambda: sys.flags.dev_mode) is True
+
+
+def test_what_an_engine_imports_is_preloaded(tmp_path, monkeypatch):
+    """Issue 5, point 4: what comes after the fork costs time and memory in every engine."""
+    code = (
+        "import json, sys; from pxkernel.kernels._forkserver_main import preload; preload([]);"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    command = [sys.executable, "-Xfrozen_modules=off", "-c", code]
+    preloaded = json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    with px.Cluster(n=1) as rc:
+        assert is_forked(rc)
+        modules = rc[0].apply_sync(lambda: sorted(sys.modules))
+    assert set(modules) - set(preloaded) == set()
 
 
 def test_local_engines():
