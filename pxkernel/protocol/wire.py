@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from hashlib import blake2b
+from itertools import chain
+from operator import attrgetter
 from typing import Any, get_args
 
 from ..errors import ProtocolError
 from .messages import Message
 
 _TYPES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
-#: The names of the fields that go into the header, in the order of the constructor.
-_HEADER: dict[type, list[str]] = {
-    cls: [field.name for field in fields(cls) if field.name != "payloads"] for cls in _TYPES.values()
-}
 _CARRIES = {cls for cls in _TYPES.values() if any(field.name == "payloads" for field in fields(cls))}
+
+
+def _header_of(cls: type) -> Callable[[Any], Sequence[Any]]:
+    """What takes the values for the header out of a message, in the order of the constructor."""
+    names = [field.name for field in fields(cls) if field.name != "payloads"]
+    value = attrgetter(*names)
+    return value if len(names) > 1 else lambda message: [value(message)]
+
+
+_HEADER: dict[type, Callable[[Any], Sequence[Any]]] = {cls: _header_of(cls) for cls in _TYPES.values()}
 #: Bytes of a signature.
 SIGNATURE = 32
 # Made once: `json.dumps` with separators of its own makes an encoder for every call.
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
-_from_json = json.JSONDecoder().decode
+# Without the two searches for white space of `decode`.
+_from_json = json.JSONDecoder().raw_decode
 
 
 def raw(frame: Any) -> Any:
@@ -60,13 +69,13 @@ class Codec:
     def encode(self, message: Message) -> list[Any]:
         """The frames of a message, signed."""
         cls = type(message)
-        values = [getattr(message, name) for name in _HEADER[cls]]
+        values = _HEADER[cls](message)
         if cls not in _CARRIES:
-            header = _to_json([cls.__name__, values]).encode()
+            header = _to_json((cls.__name__, values)).encode()
             return [self._sign(header, ()) + header]
         payloads = message.payloads  # type: ignore[union-attr]
-        header = _to_json([cls.__name__, values, [list(map(len, payload)) for payload in payloads]]).encode()
-        return [self._sign(header, payloads) + header, *(frame for payload in payloads for frame in payload)]
+        header = _to_json((cls.__name__, values, [list(map(len, payload)) for payload in payloads])).encode()
+        return [self._sign(header, payloads) + header, *chain.from_iterable(payloads)]
 
     def decode(self, frames: Sequence[Any]) -> Message:
         """The message in ``frames``.
@@ -79,33 +88,41 @@ class Codec:
         if not frames:
             raise ProtocolError("a message has at least one frame, this one has none")
         signed = bytes(raw(frames[0]))
-        signature, header = signed[:SIGNATURE], signed[SIGNATURE:]
-        payloads, parsed = self._payloads(header, frames)
-        if not hmac.compare_digest(signature, self._sign(header, payloads)):
-            raise ProtocolError("a message with a wrong signature was dropped")
-        try:
-            cls = _TYPES[parsed[0]]
-            if cls in _CARRIES:
-                return cls(*parsed[1], payloads=tuple(payloads))
-            return cls(*parsed[1])
-        except (KeyError, TypeError, IndexError) as error:
-            raise ProtocolError(f"a message that is none: {error!r}") from None
-
-    @staticmethod
-    def _payloads(header: bytes, frames: Sequence[Any]) -> tuple[list[Sequence[Any]], list[Any]]:
+        header = signed[SIGNATURE:]
         # The lengths are read before the signature is checked, since they say which frames it covers; whoever lies about
         # them signs other frames.
         try:
-            parsed = _from_json(header.decode())
-            payloads, position = [], 1
-            for lengths in parsed[2] if len(parsed) > 2 else ():
-                payload = frames[position : position + len(lengths)]
-                if list(map(len, payload)) != lengths:
-                    raise ValueError("a frame is not as long as announced")
-                payloads.append(payload)
-                position += len(lengths)
+            text = header.decode()
+            (name, values, *lengths), end = _from_json(text)
+            if end != len(text):
+                raise ValueError("something follows the header")
+            payloads = _payloads(lengths[0] if lengths else (), frames)
         except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
             raise ProtocolError(f"a message that is none: {error!r}") from None
-        if position != len(frames):
-            raise ProtocolError(f"a message of {len(frames)} frames announces {position}")
-        return payloads, parsed
+        if not hmac.compare_digest(signed[:SIGNATURE], self._sign(header, payloads)):
+            raise ProtocolError("a message with a wrong signature was dropped")
+        try:
+            cls = _TYPES[name]
+            return cls(*values, payloads) if cls in _CARRIES else cls(*values)
+        except (KeyError, TypeError) as error:
+            raise ProtocolError(f"a message that is none: {error!r}") from None
+
+
+def _payloads(lengths: Sequence[Sequence[int]], frames: Sequence[Any]) -> tuple[Sequence[Any], ...]:
+    """The frames behind the first one, cut into payloads.
+
+    Raises
+    ------
+    ValueError
+        They are not what was announced.
+    """
+    payloads, position = [], 1
+    for announced in lengths:
+        payload = frames[position : position + len(announced)]
+        if list(map(len, payload)) != announced:
+            raise ValueError("a frame is not as long as announced")
+        payloads.append(payload)
+        position += len(announced)
+    if position != len(frames):
+        raise ValueError(f"a message of {len(frames)} frames announces {position}")
+    return tuple(payloads)

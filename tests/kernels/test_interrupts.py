@@ -347,7 +347,7 @@ def test_ctrl_c_leaves_the_work_of_others_alone(cluster4, engine, ctrl_c, mark):
 
     with px.Client() as other:
         foreign = other[0].apply_async(work, mark, go)
-        ctrl_c(mark.exists)
+        ctrl_c(lambda: mark.exists() and cluster4.outstanding)
         with pytest.raises(KeyboardInterrupt):
             engine.apply_sync(spin, mark)
         assert not foreign.ready() and not cluster4.outstanding
