@@ -226,13 +226,17 @@ class AsyncResult(About, Arrivals):
             # Each time from here, or the traceback would grow with every get().
             self._exception.__traceback__ = None
             raise self._exception
-        return self.result()
+        return self._made() if self.done() and not self.cancelled() else self.result()
 
     def result(self, timeout: float | None = None) -> Any:
         """As ``Future.result``: the value, or the exception raised."""
         self.wait(timeout)
         super().result(0)
         self._show_rest()
+        return self._made()
+
+    def _made(self) -> Any:
+        """The value, when it is ready."""
         with self._assembling:
             # In the thread that asks, not in the one that receives: unpickling imports modules and runs users' code.
             if not self._assembled:

@@ -4,8 +4,9 @@ Nobody knows beforehand how long an item takes. So the first tasks have one item
 until one takes some tens of milliseconds: then what a task costs beside its items does not matter, and progress, errors
 and the last results still come soon. Towards the end they shrink, so that no engine works alone.
 
-Everything is packed at once, in *grains* that are sent unread: what becomes of the items later does not reach the engines,
-and putting grains together costs next to nothing. Most maps have a grain for each item.
+What becomes of the items after the call does not reach the engines. So everything is packed at once, in *grains* that are
+sent unread, and putting them together costs next to nothing; most maps have a grain for each item. Numbers and strings
+cannot change: they are packed when it is known how many go together.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ GROWTH = 8
 AHEAD = 2
 #: So many tasks for each engine at most if all must be submitted before it is known how long an item takes.
 MOST_AT_ONCE = 32
+#: The types of items that cannot change.
+CONSTANTS = frozenset({type(None), bool, int, float, complex, str, bytes})
 #: The most grains of one map.
 GRAINS = 4096
 
@@ -55,10 +58,10 @@ class Chunks:
 
     def __init__(self, f: Callable[..., Any], columns: Sequence[Any], length: int, engines: int, single: bool = False):
         self._function = detached(pack_block(f, (), 0, uuid4().hex))
-        grain = 1 if single else -(-length // GRAINS)
-        # A slice of a range is no plain data.
-        columns = [list(column) if isinstance(column, range) else column for column in columns]
-        self._grains = deque(_grains(columns, length, grain) if length else ())
+        if all(map(_cannot_change, columns)):
+            self._items: Grains | Constants = Constants(columns, length)
+        else:
+            self._items = Grains(columns, length, 1 if single else -(-length // GRAINS))
         self._engines = max(1, engines)
         self._single = single
         #: Seconds for an item, and the most items that a task has had.
@@ -98,19 +101,61 @@ class Chunks:
             yield self._take(max(least, self.next_size()))
 
     def _take(self, wanted: int) -> tuple[list[Frame], int]:
-        grains, size = [self._function], 0
-        while self._grains and size < wanted:
-            frames, items = self._grains.popleft()
-            grains.append(frames)
-            size += items
+        grains, size = self._items.take(wanted)
         self.left -= size
-        return bundle(grains), size
+        return bundle([self._function, *grains]), size
 
     def clear(self) -> int:
         """Give up what is left; how many items that were."""
         left, self.left = self.left, 0
-        self._grains.clear()
+        self._items.clear()
         return left
+
+
+class Grains:
+    """Items that are packed at once, ``size`` at a time."""
+
+    def __init__(self, columns: Sequence[Any], length: int, size: int):
+        self._packed = deque(_grains(columns, length, size) if length else ())
+
+    def take(self, wanted: int) -> tuple[list[list[Frame]], int]:
+        """What some grains have in them, of ``wanted`` items at least if there are as many, and how many items it is."""
+        grains, size = [], 0
+        while self._packed and size < wanted:
+            frames, items = self._packed.popleft()
+            grains.append(frames)
+            size += items
+        return grains, size
+
+    def clear(self) -> None:
+        self._packed.clear()
+
+
+class Constants:
+    """Items that cannot change, packed when they are taken."""
+
+    def __init__(self, columns: Sequence[Any], length: int):
+        # What has them can.
+        self._columns = [column if isinstance(column, range) else tuple(column[:length]) for column in columns]
+        self._length = length
+        self._start = 0
+
+    def take(self, wanted: int) -> tuple[list[list[Frame]], int]:
+        """As ``Grains.take``."""
+        start = self._start
+        self._start = min(start + wanted, self._length)
+        if start == self._start:
+            return [], 0
+        # Neither a slice of a range nor a long tuple is plain data.
+        columns = [list(column[start : self._start]) for column in self._columns]
+        return [pack_items(columns, start)], self._start - start
+
+    def clear(self) -> None:
+        self._columns, self._start = [], self._length
+
+
+def _cannot_change(column: Sequence[Any]) -> bool:
+    return isinstance(column, range) or (type(column) in (list, tuple) and set(map(type, column)) <= CONSTANTS)
 
 
 def _grains(columns: Sequence[Any], length: int, size: int) -> Iterator[tuple[list[Frame], int]]:

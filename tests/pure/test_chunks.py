@@ -5,7 +5,7 @@ import threading
 import numpy
 import pytest
 
-from pxkernel.client.chunks import AHEAD, GRAINS, GROWTH, LEAST_SECONDS, MOST_AT_ONCE, TASK_SECONDS, Chunks
+from pxkernel.client.chunks import AHEAD, GRAINS, GROWTH, LEAST_SECONDS, MOST_AT_ONCE, TASK_SECONDS, Chunks, Grains
 from pxkernel.protocol.bundle import unbundle
 from pxkernel.protocol.pack import unpack
 
@@ -81,8 +81,33 @@ def test_with_retries_an_item_is_a_task():
 
 
 def test_many_items_are_packed_together():
-    waiting = chunks(10 * GRAINS)
+    waiting = Chunks(abs, [[[number] for number in range(10 * GRAINS)]], 10 * GRAINS, 4)
     assert waiting.take()[1] == 10
+    assert chunks(10 * GRAINS).take()[1] == 1
+
+
+@pytest.mark.parametrize(
+    "column", [range(3, 303, 3), list(range(100)), [None, True, 1, 1.5, 2j, "text", b"bytes"] * 12, tuple("abc" * 40)]
+)
+def test_constants_are_packed_when_they_are_sent(column):
+    """And what cannot change itself may be taken out of its list."""
+    expected = [(item,) for item in column[:80]]
+    waiting = Chunks(abs, [column], 80, 2)
+    first, _ = waiting.take()
+    if isinstance(column, list):
+        column.clear()
+    waiting.measured(1, 1e-4)
+    rest = [item for payload, _ in waiting.take_all() for item in items(payload)]
+    assert items(first) + rest == expected and waiting.take()[1] == 0
+
+
+@pytest.mark.parametrize("item", [[1], {"a": 1}, numpy.int64(3), type("Number", (int,), {})(3), (1, [2])])
+def test_anything_else_is_packed_at_once(item):
+    waiting = Chunks(abs, [[1, item]], 2, 1)
+    if isinstance(item, list):
+        item.append("changed")
+    assert [value for payload, _ in waiting.take_all() for value in items(payload)][0] == (1,)
+    assert isinstance(waiting._items, Grains)
 
 
 def test_several_columns_and_arrays():
