@@ -11,7 +11,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMa
 from ..client.view import DirectView
 
 #: How long an engine may take, in seconds: one that is busy answers later, and nobody waits for it at the keyboard.
-TIMEOUT = 1.0
+TIMEOUT = 2.0
 
 #: Finds who runs a text, a view and targets, and where the code for it begins there; None: it runs here.
 Find = Callable[[str], tuple[DirectView, Any, int] | None]

@@ -130,6 +130,64 @@ def test_magics_and_commands_run_on_the_engines(nb):
     assert nb.run("%px import asyncio; await asyncio.sleep(.01); 'awaited'").labelled == each("Out[{}:n]: 'awaited'")
 
 
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("# a comment\n\n!echo shell", "shell"),
+        ("# a comment\n%time x = 1\nprint('after')", "after"),
+        ("%%time\nprint('after')", "after"),
+        ("print('ünïcode \U0001d4b3 ✓')", "ünïcode \U0001d4b3 ✓"),
+        ("print('unfinished', end='')", "unfinished"),
+        ("for i in range(3):\n    print(f'\\r{i} of 2', end='')\nprint()", "2 of 2"),
+        ("async def f():\n    return 'awaited'\nprint(await f())", "awaited"),
+    ],
+)
+def test_whatever_a_cell_may_be(nb, cell, shown):
+    """MG-04, MG-25, MG-27"""
+    seen = nb.run(f"%%px --targets 0,1\n{cell}")
+    # What is written over again and again is one display, which is updated.
+    lines = [*seen.lines, *(line for data in seen.updates for line in data["text/plain"].splitlines())]
+    for engine in (0, 1):
+        assert {f"[stdout:{engine}] {shown}", shown} & set(lines), lines
+    assert not seen.error
+
+
+def test_a_cell_that_is_no_python(nb):
+    seen = nb.run("%%px\nx = = 1")
+    assert seen.ename == "CompositeError" and seen.error.count("SyntaxError: invalid syntax") == 4
+    # IPython's word for a cell without code.
+    assert nb.run("%%px").stderr.startswith("UsageError: %%px is a cell magic, but the cell body is empty")
+    assert nb.run("%px").texts == [ALL]
+
+
+def test_much_output_at_once(nb):
+    seen = nb.run("%px -t 0,1 --no-verbose print('x' * 2_000_000)")
+    assert sorted(map(len, seen.stdout.splitlines())) == [len("[stdout:0] ") + 2_000_000] * 2
+
+
+def test_px_in_a_function(nb):
+    """MG-02: errors can be caught there."""
+    nb.run("def everywhere(code):\n    get_ipython().run_line_magic('px', '--no-verbose ' + code)")
+    assert nb.run("everywhere('print(1)')").labelled == each("[stdout:{}] 1")
+    seen = nb.run("try:\n    everywhere('1/0')\nexcept ipp.CompositeError as error:\n    print(len(error.exceptions))")
+    assert seen.stdout == "4\n" and not seen.error
+
+
+def test_completion_is_answered_by_an_engine(nb, wait_for):
+    """Issue 4, point 7"""
+    nb.run("%px only_on_engines_1 = only_on_engines_2 = 0")
+
+    def complete(code):
+        reply = nb.client.complete(code, len(code), reply=True, timeout=30)["content"]
+        return [code[: reply["cursor_start"]] + match for match in reply["matches"]]
+
+    for start in ("%%px\n", "%%px -t 1\nx = 1\n", "%px ", "%px -t 2 "):
+        # An engine that has never completed anything may need longer than people wait.
+        wait_for(lambda start=start: complete(start + "only_on"))
+        assert complete(start + "only_on") == [start + "only_on_engines_1", start + "only_on_engines_2"]
+    assert complete("only_on") == []
+
+
 def test_the_cell_magic_says_nothing_of_its_own(nb):
     """MG-03, MG-04, MG-12"""
     assert nb.run("%%px\nb = 1\nc = 2").texts == []

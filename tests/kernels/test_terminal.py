@@ -48,6 +48,24 @@ class Terminal:
         self._child.sendline("")
         return self._read()
 
+    def debug(self, *lines):
+        """What the debugger says to some lines, after ``%debug``; then it is left."""
+        said = []
+        for line in ("%debug", *lines):
+            self._child.sendline(line)
+            self._child.expect_exact("ipdb> ")
+            said.append(MARK.sub("", self._child.before).partition("\n")[2].strip("\n"))
+        self._child.sendline("q")
+        self._read()
+        return said
+
+    def interrupt(self, line, when):
+        """Type a line, press Ctrl-C when it has printed ``when``; what is printed after that."""
+        self._child.sendline(line)
+        self._child.expect(when)
+        self._child.sendintr()
+        return self._read()
+
     def close(self):
         try:
             self._child.sendintr()  # a test that has failed may have left an unfinished cell
@@ -112,6 +130,37 @@ def test_an_error_of_apply(terminal):
     assert shown[0] == "[0:apply]:"
     assert any(re.search(r"-+> 2 +return 1 / x", line) for line in shown)
     assert "pxkernel" not in "\n".join(shown)
+
+
+def test_debug_after_an_error(terminal):
+    """ERR-12: the session in the seeds."""
+    terminal.enter("dv = rc[:]; dv.block = True")
+    terminal.enter("dv.execute('1/0')")
+    place, _, shown, traceback, names = terminal.debug(
+        *("e = self._exception", "e", "e.print_traceback(1)", "p [name for name in dir(e) if name == 'elist']")
+    )
+    assert "asyncresult.py" in place and re.search(r"-+> \d+ .*raise self._exception", place)
+    assert shown == "CompositeError(2)"
+    assert traceback.startswith("[1:execute]:\n---") and "----> 1 1/0" in traceback
+    assert names == "['elist']"
+
+
+def test_debug_after_an_error_of_px(terminal):
+    """ERR-12"""
+    terminal.enter("%px 1/0")
+    place, error = terminal.debug("p error")
+    assert "parallel.py" in place
+    assert error == "CompositeError(2)"
+
+
+def test_ctrl_c_stops_the_engines(terminal):
+    """MG-13: no line of ours is shown, and the engines go on with the next cell."""
+    terminal.enter("%px kept = 5")
+    shown = terminal.interrupt("%px while True: pass", when="Parallel execution on engines")
+    assert "Received Keyboard Interrupt. Sending signal SIGINT to engines..." in shown
+    assert rows(shown)[-1].startswith("KeyboardInterrupt") and ".py" not in shown
+    shown = rows(terminal.enter("%px kept"))
+    assert sorted(re.sub(r":\d+\]", ":n]", line) for line in shown[1:]) == ["Out[0:n]: 5", "Out[1:n]: 5"]
 
 
 def test_the_shell_goes_on_after_errors(terminal):
