@@ -139,6 +139,15 @@ class Arrivals(Future[Any]):
         self._prompts.append((part, content))
         self._notify()
 
+    def _part_started(self, part: Part) -> None:
+        """It was to be taken back, and runs."""
+        part.started = True
+        with self._lock:
+            followers = tuple(self._followers.get(part.msg_id, ()))
+        for follower in followers:
+            follower._notify()
+        self._notify()
+
     def _settle_part(self, part: Part, dropped: int) -> None:
         part.dropped = dropped
         part.settled = True

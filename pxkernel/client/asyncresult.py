@@ -446,8 +446,13 @@ class AsyncResult(About, Arrivals):
         self._begin_cancel()
         if self._client.in_io_thread or _in_loop_callback():
             return False
-        self._listen(CANCEL_TIMEOUT, self.done)
+        self._listen(CANCEL_TIMEOUT, lambda: self.done() or self._is_too_late())
         return self.cancelled()
+
+    def _is_too_late(self) -> bool:
+        """Whether something has started, and the rest is done or has started as well."""
+        parts = self._parts
+        return any(part.started for part in parts) and all(part.done or part.started for part in parts)
 
     def _begin_cancel(self) -> None:
         """Take back what has not started, without waiting to learn what that was."""

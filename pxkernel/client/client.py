@@ -111,6 +111,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             m.Results: self._on_results,
             m.Outputs: self._on_outputs,
             m.Settled: self._on_settled,
+            m.Started: self._on_started,
             m.InputRequest: self._on_input_request,
             m.EnginesChanged: self._members.change,
             m.Answer: self._questions.answered,
@@ -498,6 +499,11 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
                 if part.done:
                     del self._pending[task]
                 result._settle_part(part, dropped)
+
+    def _on_started(self, message: m.Started) -> None:
+        for task in message.tasks:
+            if (entry := self._pending.get(task)) is not None:
+                entry[0]._part_started(entry[1])
 
     def _on_input_request(self, message: m.InputRequest) -> None:
         if (entry := self._pending.get(message.task)) is not None:

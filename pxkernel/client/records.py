@@ -119,8 +119,8 @@ class Part:
 
     __slots__ = (
         "after", "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "follow", "frames",
-        "label", "lent", "method", "msg_id", "outputs", "published", "received", "record", "settled", "size", "submitted",
-        "unpublished",
+        "label", "lent", "method", "msg_id", "outputs", "published", "received", "record", "settled", "size", "started",
+        "submitted", "unpublished",
     )  # fmt: skip
 
     def __init__(self, msg_id: str, engine_id: int | None, engine_uuid: str, method: str, code: str, size: int, now: float):
@@ -150,6 +150,8 @@ class Part:
         self.published: dict[str, Any] = {}
         self.unpublished: list[Sequence[Any]] = []
         self.settled = False
+        #: It was too late to take it back.
+        self.started = False
         #: Bytes of output that came faster than this client read.
         self.dropped = 0
 

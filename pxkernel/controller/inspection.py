@@ -72,16 +72,16 @@ class Inspector:
     def _row(self, engine_id: int) -> dict[str, Any]:
         """What the tables know of an engine."""
         engine, known = self._core.engines[engine_id], self._roster.public(engine_id)
-        running = next((self._core.tasks[task] for task in engine.sent), None)
+        running = None if engine.stuck else next((self._core.tasks[task] for task in engine.sent), None)
         return {
             "engine": engine_id,
-            "state": "restarting" if engine.away else "idle" if running is None else "busy",
+            "state": "restarting" if engine.away else "busy" if engine.stuck or running is not None else "idle",
             "host": socket.gethostname(),
             "pid": known["pid"],
-            "task": running and running.id,
+            "task": running.id if running is not None else engine.stuck,
             "kind": running and running.kind,
             "seconds": running and running.sent_at and max(0.0, time.monotonic() - running.sent_at),
-            "queue": len(engine.waiting()) + max(0, len(engine.sent) - 1),
+            "queue": len(engine.waiting()) + max(0, len(engine.sent) - (running is not None)),
         }
 
     # -- stacks -------------------------------------------------------------------------------------------------------

@@ -121,6 +121,7 @@ class Server:
             c.Fail: self._fail,
             c.Deliver: self._deliver,
             c.Settle: lambda command: self._relay.settle(command.client, command.task),
+            c.TellStarted: lambda command: self._to_client(command.client, m.Started(list(command.tasks))),
             c.Acknowledge: lambda command: self._relay.acknowledge(command.client, command.amount),
             c.Forget: self._forget,
             c.Announce: lambda command: self._announce_engines(command.joined, command.left, command.restarting),
@@ -321,7 +322,7 @@ class Server:
 
     def _recalled(self, peer: Peer, message: m.Recalled) -> None:
         if (engine := self._front.engine(peer)) is not None:
-            self._handle(e.TasksRecalled(engine, message.tasks))
+            self._handle(e.TasksRecalled(engine, message.tasks, message.started))
 
     def _ask_client(self, client: str, message: m.Message) -> bool:
         self._relay.flush(client)

@@ -23,6 +23,7 @@ from .commands import (
     RunCell,
     RunTasks,
     Settle,
+    TellStarted,
 )
 from .core import Core
 from .events import (
@@ -52,5 +53,5 @@ __all__ = [
     "Aborted", "Acked", "Acknowledge", "Announce", "CellReplied", "ClientJoined", "ClientLeft", "Command", "Core",
     "Deliver", "Dependency", "EngineJoined", "EngineLeft", "EngineRestarts", "Event", "Fail", "Fetched", "Forget",
     "InterruptAsked", "InterruptEngine", "InterruptSent", "InterruptTasks", "KernelIdle", "OutputsSettled", "RecallTasks",
-    "RunCell", "RunTasks", "Settle", "Submitted", "TasksFinished", "TasksRecalled", "Terms", "Ticked",
+    "RunCell", "RunTasks", "Settle", "Submitted", "TasksFinished", "TasksRecalled", "TellStarted", "Terms", "Ticked",
 ]  # fmt: skip

@@ -161,7 +161,7 @@ class Balancer:
 
     def rest(self, engine: Engine, fed: bool) -> None:
         """The turn of an engine is over: it may have room, or not; ``fed`` says whether it got something."""
-        if len(engine.sent) >= engine.burst or engine.queue or engine.paused or not engine.has_tasks:
+        if len(engine.sent) >= engine.burst or engine.queue or engine.paused or engine.long or not engine.has_tasks:
             self._hungry.pop(engine.serial, None)
         elif engine.serial not in self._hungry or fed:
             self._hungry[engine.serial] = engine

@@ -24,6 +24,8 @@ class RunCell:
 
 @dataclass(frozen=True, slots=True)
 class RecallTasks:
+    """Ask an engine to give these tasks back unless they have started; TasksRecalled is its answer."""
+
     engine: int
     tasks: Sequence[str]
 
@@ -47,9 +49,9 @@ class InterruptEngine:
 class Fail:
     """Make the result of a task that no engine will report.
 
-    ``status`` is "aborted", "died" (``reason`` says of what), "interrupted" (a cell whose reply never came), or for a
-    balanced task that has not run "timeout", "dependency_timeout", "impossible" or "invalid". ``engine`` is None if it had
-    none.
+    ``status`` is "aborted", "died" (``reason`` says of what), "interrupted" (a cell whose reply never came), "overtime"
+    (whatever its engine has reported or will: it has run longer than its limit), or for a balanced task that has not run
+    "timeout", "dependency_timeout", "impossible" or "invalid". ``engine`` is None if it had none.
     """
 
     task: str
@@ -72,6 +74,14 @@ class Settle:
 
     client: str
     task: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellStarted:
+    """Tell the client that these tasks, which it wanted to take back, have started."""
+
+    client: str
+    tasks: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,6 @@ class Announce:
 
 
 Command = (
-    RunTasks | RunCell | RecallTasks | InterruptTasks | InterruptEngine | Fail | Deliver | Settle | Acknowledge | Forget
-    | Announce
+    RunTasks | RunCell | RecallTasks | InterruptTasks | InterruptEngine | Fail | Deliver | Settle | TellStarted
+    | Acknowledge | Forget | Announce
 )  # fmt: skip

@@ -16,6 +16,7 @@ those above them::
     results                   how tasks end, and how their results get to their clients
     balance     dispatch      the balanced tasks; what each engine gets, and when
     reports     withdrawal    what engines report; what clients take back
+    stopwatch                 what becomes of tasks that run for long
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .dispatch import Dispatch
 from .policies import Policy
 from .reports import Reports
 from .results import Results
+from .stopwatch import Stopwatch
 from .tables import Client, Engine, State, Tables
 from .withdrawal import Withdrawal
 
@@ -52,6 +54,7 @@ class Core:
         self._dispatch = Dispatch(tables, self._agenda, self._results, self.balancer)
         reports = Reports(tables, self._agenda, self._results, self._dispatch)
         withdrawal = Withdrawal(tables, self._results, self._dispatch)
+        self._stopwatch = Stopwatch(tables, self._agenda, self._results, self.balancer, self._dispatch, withdrawal)
         self._handlers: dict[type, Callable[..., None]] = {
             e.ClientJoined: self._client_joined,
             e.ClientLeft: self._client_left,
@@ -80,6 +83,8 @@ class Core:
             self._dispatch.tell_dependents(self._results.ended.popleft())
         if self._results.ready:
             self._results.flush()
+        if self._tables.changed:
+            self._stopwatch.look()
         return self._tables.commands
 
     def deadline(self) -> float | None:
@@ -152,6 +157,8 @@ class Core:
     def _empty(self, engine: Engine, reason: str) -> None:
         """End everything that an engine had to do."""
         self.balancer.leave(engine)
+        if engine.look is not None:
+            engine.look.call_off()
         self._results.settle_all(engine)
         for task_id in [*engine.sent, *engine.waiting()]:
             task, started = self.tasks[task_id], task_id in engine.sent

@@ -44,7 +44,8 @@ class Dispatch:
             engine = None if engine_id is None else self._tables.engines.get(engine_id)
             # Source code runs on any kernel.
             is_cell = event.kind == "execute" and engine is not None and not engine.has_tasks
-            task = Task(task_id, client.id, engine_id, "cell" if is_cell else event.kind, event.size, call)
+            kind = "cell" if is_cell else event.kind
+            task = Task(task_id, client.id, engine_id, kind, event.size, call, time_limit=event.time_limit)
             self._tables.tasks[task_id] = task
             client.tasks[task_id] = None
             if event.terms is None:
@@ -70,6 +71,8 @@ class Dispatch:
         if (engine.queue or self._ready) and not engine.paused:
             self._feed(engine, before)
         self._balancer.rest(engine, fed=len(engine.sent) > before)
+        if engine.watched:
+            self._tables.changed[engine.id] = engine
 
     def _feed(self, engine: Engine, before: int) -> None:
         batch: list[str] = []
@@ -88,7 +91,7 @@ class Dispatch:
         if engine.sent and (self._runs_cell(engine) or (own is not None and own.kind == "cell")):
             return None
         has_room = own is not None and engine.has_room(engine.window, before)
-        if self._ready and (not has_room or (engine.balanced_turn and own.kind != "control")):
+        if self._ready and not engine.long and (not has_room or (engine.balanced_turn and own.kind != "control")):
             task = self._balancer.take(engine, before)
             if task is not None:
                 engine.balanced_turn = False
@@ -114,7 +117,7 @@ class Dispatch:
 
     def _send(self, engine: Engine, task: Task) -> None:
         if task.appointment is not None:
-            task.appointment.call_off()
+            task.expect(None)
         task.state = State.SENT
         task.sent_at = self._tables.now
         task.engine = engine.id
@@ -145,6 +148,10 @@ class Dispatch:
                 engine.unpark(client)
                 self.pump(engine)
         client.parked_at.clear()
+        self._pump_hungry()
+
+    def _pump_hungry(self) -> None:
+        """Give balanced tasks to the engines that have room, as long as there are any."""
         for engine in self._balancer.hungry():
             if not self._ready:
                 break
@@ -162,7 +169,7 @@ class Dispatch:
 
     def _expect(self, task: Task, balance: Balance) -> None:
         if balance.deadline is not None:
-            task.appointment = self._agenda.at(balance.deadline, self._expired, task, balance)
+            task.expect(self._agenda.at(balance.deadline, self._expired, task, balance))
 
     def _expired(self, task: Task, balance: Balance) -> None:
         """A balanced task has waited too long."""
@@ -183,9 +190,23 @@ class Dispatch:
     def put_back(self, task: Task) -> None:
         """A balanced task that an engine was sent is to go to any engine."""
         assert task.balance is not None
-        task.state, task.engine, task.settled = State.QUEUED, None, False
-        self._expect(task, task.balance)
-        self._place(task, task.balance, self._balancer.add(task, task.balance, front=True))
+        self._place(task, task.balance, self._return(task, task.balance))
+
+    def put_all_back(self, tasks: Sequence[Task]) -> None:
+        """As ``put_back``, several that are in the order of submission."""
+        for task in reversed(tasks):
+            assert task.balance is not None
+            if (ending := self._return(task, task.balance)) is not None:
+                self._results.fail(task, *ending)
+        self._pump_hungry()
+
+    def _return(self, task: Task, balance: Balance) -> Ending | None:
+        """A task that was sent waits again, before all that came later; why it ends, if it does."""
+        task.state, task.engine, task.began = State.QUEUED, None, None
+        task.settled = task.recalled = task.overtime = False
+        task.expect(None)
+        self._expect(task, balance)
+        return self._balancer.add(task, balance, front=True)
 
     def _place(self, task: Task, balance: Balance, ending: Ending | None) -> None:
         if ending is not None:

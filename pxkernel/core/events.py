@@ -76,8 +76,8 @@ class Terms:
 class Submitted:
     """One call of a client: ``targets`` = (task, engine) pairs; ``kind`` is "apply", "map", "execute", "cell" or "control".
 
-    What has the kind "control" overtakes what waits. A balanced call has
-    ``terms``, and None for its engines.
+    What has the kind "control" overtakes what waits. A balanced call has ``terms``, and None for its engines.
+    ``time_limit`` is how many seconds each of its tasks may run (0: any number).
     """
 
     client: str
@@ -85,6 +85,7 @@ class Submitted:
     size: int
     targets: Sequence[tuple[str, int | None]]
     terms: Terms | None = None
+    time_limit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,11 @@ class TasksFinished:
 
 @dataclass(frozen=True, slots=True)
 class TasksRecalled:
+    """The answer of an engine to RecallTasks: what will not run there, and what has ``started``."""
+
     engine: int
     tasks: Sequence[str]
+    started: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

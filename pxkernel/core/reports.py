@@ -44,8 +44,11 @@ class Reports:
             return
         for task_id, size, seconds, has_output, outcome in event.results:
             if task_id not in engine.sent:
+                self._is_free(engine, task_id)
                 continue
             task = self._tables.tasks[task_id]
+            if task.overtime:
+                outcome = "failed"
             task.ok = outcome == "ok"
             self._measure(engine, task, seconds)
             again = self._dispatch.again(task, engine, outcome)
@@ -58,10 +61,18 @@ class Reports:
                 engine.take_out(task)
                 self._dispatch.put_back(task)
             else:
+                if task.overtime:
+                    self._results.overtime(engine, task, quiet=not has_output)
                 self._results.finish(engine, task, size)
         # What is delivered uses up credit, and for a client without any no engine works.
         self._results.flush()
         self._dispatch.pump(engine)
+
+    @staticmethod
+    def _is_free(engine: Engine, task_id: str) -> None:
+        """An engine has ended a task of which nobody waits for the result any more."""
+        if engine.stuck == task_id:
+            engine.stuck = None
 
     def _measure(self, engine: Engine, task: Task, seconds: float) -> None:
         engine.measure(seconds)
@@ -88,19 +99,26 @@ class Reports:
 
     def kernel_idle(self, event: e.KernelIdle) -> None:
         if (found := self._cell(event.engine, event.task)) is None or found[1].idle:
+            if (engine := self._tables.engines.get(event.engine)) is not None and engine.stuck == event.task:
+                self._is_free(engine, event.task)
+                self._dispatch.pump(engine)
             return
         engine, task = found
         task.idle = True
         if task.replied:
             self._cell_is_done(engine, task)
         else:
-            task.appointment = self._agenda.at(self._tables.now + REPLY_GRACE, self._no_reply, engine, task)
+            task.expect(self._agenda.at(self._tables.now + REPLY_GRACE, self._no_reply, engine, task))
 
     def _no_reply(self, engine: Engine, task: Task) -> None:
-        self._tables.commands.append(c.Fail(task.id, engine.id, "interrupted", "the kernel was interrupted"))
+        if not task.overtime:
+            self._tables.commands.append(c.Fail(task.id, engine.id, "interrupted", "the kernel was interrupted"))
         self._cell_is_done(engine, task)
 
     def _cell_is_done(self, engine: Engine, task: Task) -> None:
+        if task.overtime:
+            task.ok = False
+            self._results.overtime(engine, task)
         if engine.has_tasks:
             self._tables.commands.append(c.Settle(task.client, task.id))
         else:

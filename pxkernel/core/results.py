@@ -48,10 +48,21 @@ class Results:
         self._tables.commands.append(c.Settle(task.client, task.id))
         self._done(task, 0)
 
+    def overtime(self, engine: Engine, task: Task, quiet: bool = False) -> None:
+        """A task that has run too long has ended; ``quiet``: it has made no output. What it has made of it does not count."""
+        reason = f"it ran longer than its time limit of {task.time_limit:g} seconds"
+        self._tables.commands.append(c.Fail(task.id, engine.id, "overtime", reason))
+        if quiet:
+            self._tables.commands.append(c.Settle(task.client, task.id))
+
+    def give_up(self, engine: Engine, task: Task) -> None:
+        """A task that has run too long does not end: its engine goes on with it, and nobody waits for that."""
+        limit = f"it ran longer than its time limit of {task.time_limit:g} seconds"
+        self.fail(task, "overtime", f"{limit}, and engine {engine.id} is busy with it: what it runs cannot be interrupted")
+
     def drop(self, task: Task) -> None:
         """The client of a task has left."""
-        if task.appointment is not None:
-            task.appointment.call_off()
+        task.expect(None)
         client = self._tables.clients.get(task.client)
         if client is not None:
             client.tasks.pop(task.id, None)
@@ -69,7 +80,7 @@ class Results:
 
     def _done(self, task: Task, size: int) -> None:
         if task.appointment is not None:
-            task.appointment.call_off()
+            task.expect(None)
         task.state = State.DONE
         task.result_size = size
         if task.engine != NOWHERE:

@@ -21,6 +21,8 @@ WINDOW_BYTES = 4 * 1024 * 1024
 NOWHERE = -1
 #: An engine gets so many seconds of balanced tasks at a time: what waits inside one engine cannot go to another.
 BURST = 0.02
+#: When a task has run for so many seconds the balanced ones that wait behind it inside its engine are taken back.
+LONG = 10 * BURST
 #: A client's functions whose pace is remembered.
 FAMILIES = 1000
 
@@ -49,8 +51,15 @@ class Task:
     state: State = State.QUEUED
     #: Bytes of the result while it waits for its client's credit.
     result_size: int = 0
-    #: Its client has aborted it and a recall is on the way to the engine.
+    #: Its client has aborted it.
     aborted: bool = False
+    #: A recall is on its way to its engine.
+    recalled: bool = False
+    #: How many seconds it may run, 0: any number; and whether that is over.
+    time_limit: float = 0.0
+    overtime: bool = False
+    #: When it was the first of those that its engine has, so that it runs; only what matters to the Stopwatch has it.
+    began: float | None = None
     #: When it was sent to its engine, on the clock of the events.
     sent_at: float | None = None
     #: It has been sent once, so that its call has been counted down.
@@ -60,11 +69,17 @@ class Task:
     #: A cell is done when its reply and its idle status have come.
     replied: bool = False
     idle: bool = False
-    #: What is to become of it when nothing happens in time: it waits too long, or its reply never comes.
+    #: What is to become of it when nothing happens in time: it waits too long, runs too long, or its reply never comes.
     appointment: Appointment | None = None
     #: It has succeeded.
     ok: bool = False
     balance: Balance | None = None
+
+    def expect(self, appointment: Appointment | None) -> None:
+        """Something else is to become of it when nothing happens in time."""
+        if self.appointment is not None:
+            self.appointment.call_off()
+        self.appointment = appointment
 
 
 @dataclass(slots=True)
@@ -149,6 +164,13 @@ class Engine:
     interrupting: int = 0
     #: Its kernel is being replaced: what is submitted meanwhile waits for the new one.
     away: bool = False
+    #: A task that it still runs though its result has been given up: it cannot be interrupted.
+    stuck: str | None = None
+    #: The task that it runs, if that has turned out long: it gets no balanced ones meanwhile.
+    long: str | None = None
+    #: How many of its tasks are balanced or have a time limit, and when somebody looks how long one has run.
+    watched: int = 0
+    look: Appointment | None = None
     #: How many tasks it has finished.
     completed: int = 0
     #: Tells the incarnations of all engines apart.
@@ -164,22 +186,26 @@ class Engine:
     @property
     def paused(self) -> bool:
         """Nothing is sent to it for the time being."""
-        return bool(self.away or self.interrupting)
+        return bool(self.away or self.interrupting or self.stuck)
 
     @property
     def load(self) -> int:
         """How many tasks it has, running and waiting, direct and balanced."""
-        return len(self.sent) + len(self.queue)
+        return len(self.sent) + len(self.queue) + (self.stuck is not None)
 
     def put_in(self, task: Task) -> None:
         """It is sent a task."""
         self.sent[task.id] = None
         self.sent_bytes += task.size
+        self.watched += task.balance is not None or task.time_limit > 0
 
     def take_out(self, task: Task) -> None:
         """It is done with a task that it was sent."""
         del self.sent[task.id]
         self.sent_bytes -= task.size
+        self.watched -= task.balance is not None or task.time_limit > 0
+        if self.long == task.id:
+            self.long = None
 
     def has_room(self, window: int, before: int) -> bool:
         """Whether one more may be sent, with ``window`` the most at a time.
@@ -231,3 +257,5 @@ class Tables:
         #: The time of the event, and the commands that it has caused so far.
         self.now = 0.0
         self.commands: list[Command] = []
+        #: The engines with tasks to watch whose first one may be another since the event.
+        self.changed: dict[int, Engine] = {}

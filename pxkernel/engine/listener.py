@@ -123,8 +123,10 @@ class Listener:
                 message = self._codec.decode(frames)
                 if isinstance(message, Interrupt):
                     gate.mean(message.tasks)
-                elif isinstance(message, Recall) and (recalled := self.claims.recall(message.tasks)):
-                    stream.send(self._codec.encode(Recalled(recalled)))
+                elif isinstance(message, Recall):
+                    recalled = self.claims.recall(message.tasks)
+                    started = [task for task in message.tasks if task not in recalled]
+                    stream.send(self._codec.encode(Recalled(recalled, started)))
                     stream.finish()
         except (EOFError, OSError, ProtocolError):
             return False

@@ -11,7 +11,8 @@ any → c    Hello                         "I am here": a client, or an engine
 c → any    Welcome, Refused              the answer to Hello
 client → c Submit, Abort, Interrupt, Ask work, and what to do about it
 c → client Results, Outputs, Settled,    what became of it
-           EnginesChanged, Answer
+           Started, EnginesChanged,
+           Answer
 c → engine Run, Release                  a window of tasks
 c → engine Recall, Interrupt             to a thread of the engine, which reads them while a task runs
 engine → c Finished, Recalled, Leave     what became of them
@@ -144,6 +145,13 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """These tasks, which the client wanted to take back, have started, and go on."""
+
+    tasks: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class EnginesChanged:
     """Engines that are ready now, ``left`` = [engine_id, reason] of those that are gone, and those that are ``restarting``.
 
@@ -194,9 +202,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """These tasks had not started and will not."""
+    """The answer to Recall: these tasks had not started and will not, and those that have ``started``."""
 
     tasks: list[str]
+    started: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +243,6 @@ class Ack:
 
 
 Message = (
-    Hello | Welcome | Refused | Submit | Abort | Interrupt | Ask | Answer | Results | Outputs | Settled
+    Hello | Welcome | Refused | Submit | Abort | Interrupt | Ask | Answer | Results | Outputs | Settled | Started
     | EnginesChanged | Run | Recall | Release | Finished | Recalled | InputRequest | InputReply | Leave | Ack
 )  # fmt: skip

@@ -27,19 +27,23 @@ def check(core):
     for task in core.tasks.values():
         assert task.client not in core.clients or task.call.waiting >= waiting[id(task.call)]
     _check_balanced(core)
-    assert (core.deadline() is None) == (not any(map(_is_timed, core.tasks.values())) and not _trailing(core))
+    for task in core.tasks.values():
+        assert not _must_be_timed(task) or _is_live(task.appointment)
+    engines = core.engines.values()
+    appointments = [task.appointment for task in core.tasks.values()] + [engine.look for engine in engines]
+    appointments += [end for engine in engines for _, end in engine.trailing.values()]
+    assert (core.deadline() is None) == (not any(map(_is_live, appointments)))
 
 
-def _is_timed(task):
-    """Whether something becomes of a task when nothing happens in time."""
+def _must_be_timed(task):
+    """Whether something must become of a task when nothing happens in time."""
     if task.state is State.SENT:
-        return task.idle and not task.replied
+        return (task.idle and not task.replied) or (task.time_limit and task.began is not None) or task.overtime
     return task.state is State.QUEUED and bool(task.balance and task.balance.deadline)
 
 
-def _trailing(core):
-    """The cells whose output may still be coming."""
-    return [task for engine in core.engines.values() for task in engine.trailing]
+def _is_live(appointment):
+    return appointment is not None and appointment.action is not None
 
 
 def _check_places(core):
@@ -60,7 +64,7 @@ def _check_places(core):
 
 def _check_balanced(core):
     """No task waits for what cannot come, and no engine idles that could run one."""
-    assert not core._results.ended
+    assert not core._results.ended and not core._results.ready and not core._tables.changed
     for lane in core.balancer._pool.lanes():
         assert lane.tasks and lane.client is core.clients[lane.client.id]
         admitted = [engine for engine in core.engines.values() if lane.admits(engine)]
@@ -86,7 +90,9 @@ def _check_engine(core, engine):
         assert parked and not core.clients[client].credit.free
         assert all(core.tasks[task].client == client for task in parked)
     assert not (engine.away and sent), "a kernel that is being replaced has work"
-    if not engine.interrupting and not engine.away and not sent:
+    assert engine.watched == sum(task.balance is not None or task.time_limit > 0 for task in sent)
+    assert engine.stuck not in engine.sent and (engine.long is None or engine.long == next(iter(engine.sent)))
+    if not engine.paused and not sent:
         assert not engine.queue, "an engine has nothing to do and work waits for it"
 
 
@@ -147,6 +153,8 @@ class Checked:
             case c.Settle(client, task):
                 assert self.accepted[task] == client
                 self.settled[task] += 1
+            case c.TellStarted(client, tasks):
+                assert tasks and all(self.accepted[task] == client for task in tasks)
             case c.Acknowledge(client, amount):
                 assert client in self.core.clients
                 self.acknowledged[client] += amount
@@ -178,9 +186,10 @@ class Checked:
         for engine in ids:
             self.handle(e.EngineJoined(engine, tasks))
 
-    def submit(self, client, engine, *tasks, kind="apply", size=10):
+    def submit(self, client, engine, *tasks, kind="apply", size=10, time_limit=0.0):
         """One call for each of the tasks, all on one engine."""
-        return [x for task in tasks for x in self.handle(e.Submitted(client, kind, size, [(task, engine)]))]
+        calls = [e.Submitted(client, kind, size, [(task, engine)], time_limit=time_limit) for task in tasks]
+        return [x for call in calls for x in self.handle(call)]
 
     def cell(self, client, engine, *tasks):
         return self.submit(client, engine, *tasks, kind="cell")
@@ -188,16 +197,16 @@ class Checked:
     def fetch(self, client, read, size=10):
         return self.handle(e.Fetched(client, read, size))
 
-    def balanced(self, client, *tasks, kind="apply", size=10, **terms):
+    def balanced(self, client, *tasks, kind="apply", size=10, time_limit=0.0, **terms):
         """One balanced call for each of the tasks; the keywords are those of Terms."""
-        asked = e.Terms(**terms)
-        return [x for task in tasks for x in self.handle(e.Submitted(client, kind, size, [(task, None)], asked))]
+        calls = [e.Submitted(client, kind, size, [(task, None)], e.Terms(**terms), time_limit) for task in tasks]
+        return [x for call in calls for x in self.handle(call)]
 
     def finish(self, engine, *tasks, size=0, seconds=1.0, output=True, outcome="ok"):
         return self.handle(e.TasksFinished(engine, [(task, size, seconds, output, outcome) for task in tasks]))
 
-    def recalled(self, engine, *tasks):
-        return self.handle(e.TasksRecalled(engine, tasks))
+    def recalled(self, engine, *tasks, started=()):
+        return self.handle(e.TasksRecalled(engine, tasks, started))
 
     def reply(self, engine, task, size=0, ok=True):
         return self.handle(e.CellReplied(engine, task, size, ok))
@@ -230,6 +239,9 @@ class Checked:
 
     def client_leaves(self, client):
         return self.handle(e.ClientLeft(client))
+
+    def deadline(self):
+        return self.core.deadline()
 
     def tick(self, now):
         self.now = now

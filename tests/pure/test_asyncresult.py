@@ -522,6 +522,23 @@ def test_cancelling_what_has_started(client, result, monkeypatch):
     assert result.cancel() is False
 
 
+def test_cancelling_what_has_started_is_answered_at_once(client, result, monkeypatch):
+    """AR-10: the controller says what runs; nobody waits until it is done, or for a time."""
+    monkeypatch.setattr("pxkernel.client.asyncresult.CANCEL_TIMEOUT", None)
+    child = result.split()[0]
+
+    def aborted(target):
+        result._part_started(result._parts[0])
+        if target is result:
+            abort(result, 1)
+            result._part_started(result._parts[2])
+
+    client.on_abort = aborted
+    for target in (result, child):
+        assert target.cancel() is False and not target.done()
+    assert result.status == [None, "aborted", None]
+
+
 def test_cancelling_what_is_done(one, client):
     """AR-10"""
     finish(one, 0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pxkernel.core import Fail, InterruptEngine, InterruptTasks, RecallTasks
+from pxkernel.core import Fail, InterruptEngine, InterruptTasks, RecallTasks, TellStarted
 
 # ---- abort
 
@@ -74,7 +74,23 @@ def test_a_task_is_recalled_once(core):
 
 def test_a_running_cell_is_not_aborted(core):
     core.cell("a", 0, "c")
-    assert core.abort("a", "c") == []
+    assert core.abort("a", "c") == [TellStarted("a", ["c"])]
+
+
+def test_who_takes_back_what_has_started_is_told(core):
+    """AR-10: at once, however long it runs."""
+    core.open_window("a", 0)
+    core.submit("a", 0, "1", "2")
+    core.abort("a", "1", "2")
+    commands = core.recalled(0, "2", started=["1"])
+    assert core.only(commands, TellStarted) == [TellStarted("a", ["1"])]
+    assert core.delivered(commands) == ["2"]
+    assert core.abort("a", "1") == [RecallTasks(0, ["1"])], "who asks again is told again"
+
+
+def test_who_has_not_asked_is_not_told(core):
+    core.submit("a", 0, "t")
+    assert core.recalled(0, started=["t"]) == []
 
 
 @pytest.mark.parametrize("take_back", ["abort", "interrupt"])

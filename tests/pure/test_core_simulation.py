@@ -48,8 +48,12 @@ class Engine:
         self.rng = rng
         self.extension = extension
         self.channel = deque()  # commands over the task channel and the shell, in order
+        #: Recalls reach it while a task runs; what has been started or recalled: task → whether it was started.
+        self.recalls = deque()
+        self.claims = {}
         self.tasks = deque()
-        self.says = {"tasks": deque(), "shell": deque(), "iopub": deque(), "launcher": deque()}
+        channels = ("tasks", "listener", "shell", "iopub", "launcher")
+        self.says = {channel: deque() for channel in channels}
         self.running = None
         self.started = []
         #: How many interrupts it has been told of.
@@ -63,19 +67,29 @@ class Engine:
                 self.tasks.extend((task, "task") for task in command.tasks)
             elif isinstance(command, RunCell):
                 self.tasks.append((command.task, "cell"))
-            elif isinstance(command, RecallTasks):
-                back = [task for task, _ in self.tasks if task in command.tasks]
-                self.tasks = deque(item for item in self.tasks if item[0] not in command.tasks)
-                if back:
-                    self.says["tasks"].append(TasksRecalled(self.number, back))
+
+    def hear_recalls(self):
+        """As the thread of an engine that listens, at any time."""
+        while self.recalls:
+            asked = self.recalls.popleft().tasks
+            started = [task for task in asked if self.claims.setdefault(task, False)]
+            back = [task for task in asked if task not in started]
+            self.says["listener"].append(TasksRecalled(self.number, back, started))
 
     def step(self):
         """Start or end one piece of user code."""
+        if self.rng.random() < 0.5:
+            self.hear_recalls()
         if self.running is None:
             self.read_all()
-            if self.tasks:
-                self.running = self.tasks.popleft()
-                self.started.append(self.running[0])
+            while self.tasks:
+                task, kind = self.tasks.popleft()
+                if kind == "task" and not self.claims.setdefault(task, True):
+                    del self.claims[task]
+                    continue
+                self.running = task, kind
+                self.started.append(task)
+                break
             return
         task, kind = self.running
         self.running = None
@@ -104,6 +118,7 @@ class Play:
         #: (client, engine) → its tasks in the order of submission.
         self.order = {}
         self.started = {}
+        self.recalled = 0
         #: What balanced tasks have asked for, and how often an engine has refused them.
         self.terms = {}
         self.unmet = Counter()
@@ -113,8 +128,11 @@ class Play:
 
     def handle(self, event):
         for command in self.checked.handle(event):
-            if isinstance(command, RunTasks | RunCell | RecallTasks):
+            if isinstance(command, RunTasks | RunCell):
                 self.engines[command.engine].channel.append(command)
+            elif isinstance(command, RecallTasks):
+                self.engines[command.engine].recalls.append(command)
+                self.recalled += len(command.tasks)
             elif isinstance(command, InterruptTasks):
                 self.engines[command.engine].told += 1
             elif isinstance(command, InterruptEngine):
@@ -143,7 +161,7 @@ class Play:
             self.count += 1
             targets.append((f"{client}:{self.count}", engine))
             self.order.setdefault((client, engine), []).append(f"{client}:{self.count}")
-        self.handle(Submitted(client, kind, self.rng.choice([1, 100, 2**21]), targets))
+        self.handle(Submitted(client, kind, self.rng.choice([1, 100, 2**21]), targets, time_limit=self.time_limit()))
 
     def submit_balanced(self):
         if len(self.checked.core.tasks) > 150:
@@ -162,7 +180,11 @@ class Play:
             self.count += 1
             task = f"{client}:{self.count}"
             self.terms[task] = terms
-            self.handle(Submitted(client, "apply", self.rng.choice([1, 100, 2**21]), [(task, None)], terms))
+            size, limit = self.rng.choice([1, 100, 2**21]), self.time_limit()
+            self.handle(Submitted(client, "apply", size, [(task, None)], terms, limit))
+
+    def time_limit(self):
+        return self.rng.choice([0.0] * 10 + [0.1, 2.0])
 
     def dependency(self):
         if self.rng.random() < 0.8:
@@ -273,5 +295,6 @@ def test_every_task_ends_once_and_in_order(empty, seed):
         retries = play.terms[task].retries if task in play.terms else 0
         assert count <= 1 + retries + play.unmet[task], f"{task} ran again"
     assert sum(task in play.terms for task in times) > 100
+    assert play.recalled
     assert sum(map(len, play.started.values())) > 100
     assert all(not engine.told for engine in play.engines.values() if not engine.extension)
