@@ -14,7 +14,7 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from ..client.display import GROUPINGS
 
 #: The options that are followed by a value.
-_VALUED = {"-t", "--targets", "-o", "--out", "--group-outputs", "--progress-after", "--signal-on-interrupt"}
+_VALUED = {"-t", "--targets", "-o", "--out", "--group-outputs", "--progress-after", "--signal-on-interrupt", "--timeout"}
 #: How an option begins, and a negative number does not.
 _OPTION = re.compile("--?[a-z]")
 #: A word of a line, quotes kept together.
@@ -53,6 +53,7 @@ def cell_parser(name: str) -> MagicArgumentParser:
     parser = MagicArgumentParser(name, add_help=False)
     _execution(parser)
     _output(parser)
+    parser.add_argument("--timeout", help="seconds that it may run on an engine; then it is interrupted and fails")
     parser.add_argument("--local", action="store_true", help="run the cell here as well")
     return parser
 
@@ -84,7 +85,7 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
         arguments = parser.parse_argstring(line)
     except ValueError as error:  # a quotation that does not end
         raise UsageError(f"{parser.prog}: {error}") from None
-    for name, read in (("targets", parse_targets), ("signal_on_interrupt", parse_signal)):
+    for name, read in (("targets", parse_targets), ("signal_on_interrupt", parse_signal), ("timeout", parse_timeout)):
         if getattr(arguments, name, None) is not None:
             setattr(arguments, name, read(getattr(arguments, name)))
     return arguments  # type: ignore[no-any-return]
@@ -134,6 +135,23 @@ def parse_targets(text: str) -> Any:
         return int(text)
     except (ValueError, TypeError):
         raise UsageError(f"--targets takes an engine id, ids with commas, a slice or 'all', not {text!r}") from None
+
+
+def parse_timeout(text: str) -> float:
+    """What ``--timeout`` says: a positive number of seconds.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+    """
+    try:
+        seconds = float(text)
+        if not seconds > 0:
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"--timeout takes a positive number of seconds, not {text!r}") from None
+    return seconds
 
 
 def parse_signal(text: str) -> int:

@@ -148,6 +148,7 @@ class ParallelMagics:
         --group-outputs G         its order at the end: "type", "engine" (-e) or "order" (-r)
         --progress-after S        seconds until a progress bar appears; -1: never
         --signal-on-interrupt S   what an interrupt sends to the engines; 0: nothing
+        --timeout SECONDS         how long it may run on an engine; then it is interrupted, and fails
         --verbose, --no-verbose   say where the cell runs
         """
         view = self._view("px")
@@ -160,7 +161,8 @@ class ParallelMagics:
         _resolve(view, arguments.targets)
         made: list[AsyncResult] = []
         try:
-            result = view._execute(code, False, arguments.targets, arguments.block, "%px", made=made.append)
+            where = arguments.targets, arguments.block
+            result = view._execute(code, False, *where, "%px", made=made.append, time_limit=arguments.timeout)
             self._last = result
             if arguments.out:
                 self.shell.user_ns[arguments.out] = result

@@ -8,6 +8,7 @@
     ├── EngineError                 the engine died or left before it answered
     ├── TaskAborted                 the task was taken back before it started
     ├── TaskTimeout                 the task has waited too long for an engine
+    │   └── TimeLimitExceeded       it has run too long
     ├── UnmetDependency             an engine has not what the task needs
     │   └── ImpossibleDependency    no engine has it, or another task has not ended as it should
     │       ├── DependencyTimeout   another task has not ended in time; a TaskTimeout as well
@@ -45,7 +46,7 @@ __all__ = [
     *("NotReadyError", "IPythonError", "KernelError", "AbortedTask", "UnmetDependencyError"),
     *("RemoteError", "CompositeError", "AlreadyDisplayedError", "TimeoutError", "collect_exceptions", "composite_error"),
     *("class_names", "remote_error", "wrap_exception", "unwrap_exception"),
-    *("TaskTimeout", "UnmetDependency", "ImpossibleDependency", "DependencyTimeout", "InvalidDependency"),
+    *("TaskTimeout", "TimeLimitExceeded", "UnmetDependency", "ImpossibleDependency", "DependencyTimeout", "InvalidDependency"),
 ]
 
 # ipyparallel has this name, and means the same class.
@@ -86,6 +87,10 @@ class EngineError(PxkernelError):
 
 class TaskTimeout(PxkernelError):
     """A balanced task has waited longer than its ``timeout`` says, and has not run (features LB-07)."""
+
+
+class TimeLimitExceeded(TaskTimeout):
+    """A task has run longer than its ``time_limit`` says: it was interrupted (issue 4, point 4)."""
 
 
 class UnmetDependency(PxkernelError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
-from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocol import here, partition
@@ -13,6 +12,7 @@ from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
 from .chunks import Chunks
 from .dependency import Dependency, as_dependency
+from .flags import seconds
 from .growing import GrowingMapResult
 from .lazymap import LazyMap
 from .mapresult import AsyncMapResult
@@ -22,10 +22,6 @@ from .viewbase import View, name_of
 if TYPE_CHECKING:
     from .client import Client
     from .targets import Targets
-
-
-#: A longer timeout, in seconds, is as good as none, and more than a system can wait.
-LONGEST_TIMEOUT = 1e8
 
 
 class LoadBalancedView(View):
@@ -41,10 +37,13 @@ class LoadBalancedView(View):
     follow
         In the same forms, calls to whose engine a call of this view goes.
     timeout
-        Seconds that a call may wait for what it depends on and for an engine; 0 or None: for ever. How long it runs is
-        not limited.
+        Seconds that a call may wait for what it depends on and for an engine; 0 or None: for ever. How long it may run
+        is its ``time_limit``.
     retries
         How often a call that has failed, or whose engine has died, runs again, on any engine.
+    time_limit
+        As in every View. What has exceeded it has failed, and runs again if there are ``retries``. The tasks of a map have
+        one item each then.
     block, track, label, history
         As in every View.
 
@@ -86,11 +85,7 @@ class LoadBalancedView(View):
 
     @timeout.setter
     def timeout(self, value: float | None) -> None:
-        if not (value is None or isinstance(value, Real)) or isinstance(value, bool):
-            raise TypeError(f"timeout must be a number of seconds or None, not {value!r}")
-        if value is not None and not value >= 0:
-            raise ValueError(f"Invalid timeout: {value}")
-        self._timeout = 0.0 if value is None or value > LONGEST_TIMEOUT else float(value)
+        self._timeout = seconds(value, "timeout")
 
     @property
     def retries(self) -> int:
@@ -161,7 +156,7 @@ class LoadBalancedView(View):
         ----------
         chunksize
             Items for one task. "auto": few at first, then as many as take some tens of milliseconds; one, if there are
-            ``retries``.
+            ``retries`` or a ``time_limit``.
         ordered
             Whether iterating over the result keeps the order of the input; if not, it gives what is there first. The list
             of all results is always in order.
@@ -187,7 +182,7 @@ class LoadBalancedView(View):
         columns, length = partition.columns(sequences)
         terms = self._terms(f, "map")
         if chunksize == "auto":
-            chunks = Chunks(f, columns, length, len(self), single=bool(self.retries))
+            chunks = Chunks(f, columns, length, len(self), single=bool(self.retries or self.time_limit))
             return self._map_growing(name, chunks, terms, block, return_exceptions, ordered, label)
         blocks = ((None, bounds) for bounds in partition.chunk_bounds(length, chunksize))
         options = {"return_exceptions": return_exceptions, "ordered": ordered, "terms": terms, "label": label}
@@ -203,7 +198,7 @@ class LoadBalancedView(View):
         ordered: bool,
         label: str | None,
     ) -> Any:
-        label = self.label if label is None else label
+        label, limit = self.label if label is None else label, self.time_limit
 
         def submit(tasks: Sequence[tuple[Sequence[Any], int]], make: Callable[[Client, list[Part]], Any]) -> AsyncMapResult:
             """Later tasks go with the flags of the first ones."""
@@ -214,7 +209,9 @@ class LoadBalancedView(View):
                 self.history += [part.msg_id for part in parts]
                 return make(client, parts)
 
-            return self.client.submit("chunk", calls, noted, sizes=sizes, label=label, terms=terms)  # type: ignore[no-any-return]
+            return self.client.submit(  # type: ignore[no-any-return]
+                "chunk", calls, noted, sizes=sizes, label=label, terms=terms, time_limit=limit
+            )
 
         def make(client: Client, parts: list[Part]) -> GrowingMapResult:
             return GrowingMapResult(client, parts, name, chunks, submit, return_exceptions, ordered)

@@ -272,6 +272,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         label: str | None = None,
         track: bool = False,
         terms: dict[str, Any] | None = None,
+        time_limit: float | None = None,
         copy: bool = False,
     ) -> Any:
         """Send calls to engines; the views use it.
@@ -292,8 +293,12 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             Whether the result tells when the payloads have been sent; whether what they were made from may change at once.
         terms
             What balanced calls ask for: the fields of ``core.Terms`` that are not the default.
+        time_limit
+            Seconds that each task may run; None: any number.
         """
         self._check()
+        if time_limit is not None:
+            options = {**(options or {}), "time_limit": time_limit}
         if label is not None and not isinstance(label, str):
             raise TypeError(f"label must be a string, not {label!r}")
         if kind not in ("execute", "cell"):

@@ -15,6 +15,7 @@ from ..errors import (
     RemoteError,
     TaskAborted,
     TaskTimeout,
+    TimeLimitExceeded,
     remote_error,
 )
 from ..protocol.content import content_of
@@ -33,13 +34,14 @@ METADATA_KEYS = frozenset(
     }
 )
 
-#: The errors of tasks that no engine has reported, by the status of their records.
-_NOT_RUN = {
+#: The errors of tasks whose end is not what an engine has reported, by the status of their records.
+_NOT_REPORTED = {
     "died": EngineError,
     "timeout": TaskTimeout,
     "dependency_timeout": DependencyTimeout,
     "impossible": ImpossibleDependency,
     "invalid": InvalidDependency,
+    "overtime": TimeLimitExceeded,
 }
 
 
@@ -165,8 +167,8 @@ class Part:
         status = record["status"]
         if status == "error":
             self.error = self._remote_error(record["error"])
-        elif status in _NOT_RUN:
-            self.error = _NOT_RUN[status](record["reason"], engine_info=self.engine_info)
+        elif status in _NOT_REPORTED:
+            self.error = _NOT_REPORTED[status](record["reason"], engine_info=self.engine_info)
         elif status != "ok":
             self.error = TaskAborted(self.msg_id, reason=record.get("reason", status), engine_info=self.engine_info)
         self.failures = {index: self._remote_error(error) for index, error in record.get("failures", ())}
@@ -236,7 +238,7 @@ class Part:
     def status(self) -> str | None:
         """"ok", "error" or "aborted", None before."""
         status = self.record.get("status")
-        return "error" if status in _NOT_RUN else status
+        return "error" if status in _NOT_REPORTED else status
 
     def metadata(self) -> Metadata:
         return Metadata(

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..protocol import partition, serialize
 from ..protocol.pack import pack_call
 from .asyncresult import AsyncResult
+from .flags import seconds
 from .imports import SyncImports
 from .namespaces import Namespaces
 from .viewbase import name_of
@@ -28,9 +29,21 @@ class DirectView(Namespaces):
     ----------
     targets
         An engine id (results come bare), a list of ids (results come in a list), or "all".
-    block, track, label, history
+    timeout
+        The same as ``time_limit``: a direct call waits for nothing else.
+    block, track, label, time_limit, history
         As in every View.
     """
+
+    _flags: ClassVar[frozenset[str]] = Namespaces._flags | {"timeout"}
+
+    @property
+    def timeout(self) -> float | None:
+        return self.time_limit
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._time_limit = seconds(value, "timeout") or None
 
     def __iter__(self) -> Iterator[DirectView]:
         """A view of each engine by itself."""
@@ -102,6 +115,7 @@ class DirectView(Namespaces):
         *,
         made: Callable[[AsyncResult], None] | None = None,
         label: str | None = None,
+        time_limit: float | None = None,
     ) -> AsyncResult:
         """``made`` is for who waits by himself: it gets the result before anything is sent, as Ctrl-C may come any time."""
         engines, single = self._resolve(targets)
@@ -118,6 +132,7 @@ class DirectView(Namespaces):
             make,
             block if made is None else False,
             label=label,
+            time_limit=time_limit,
             bare=False,
             method="execute",
             code=code,

@@ -1,11 +1,10 @@
-"""View: what all views of engines have in common: flags, ``apply``, ``map``, waiting (features VW)."""
+"""View: what all views of engines have in common: ``apply``, ``map``, waiting (features VW)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from ..protocol.pack import pack_block, pack_call
@@ -13,6 +12,7 @@ from ..protocol.standins import Reference
 from . import representation
 from .asyncresult import AsyncResult
 from .executor import ViewExecutor
+from .flags import Flags
 from .jobs import call_at
 from .mapresult import AsyncMapResult
 from .records import Part
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from .targets import Targets
 
 
-class View(ABC):
+class View(Flags, ABC):
     """Some engines of a cluster, and how calls go to them.
 
-    A subclass says how in ``_apply`` and ``map``, and adds its own flags to ``_flags``.
+    A subclass says how in ``_apply`` and ``map``, and adds flags of its own.
 
     Attributes
     ----------
@@ -39,21 +39,20 @@ class View(ABC):
         Whether arrays are sent without a copy also when the call does not wait; ``ar.sent`` says when they may be changed.
     label
         A text that is kept with each call.
+    time_limit
+        Seconds that each task may run; None: any number. One that runs longer is interrupted and fails with
+        TimeLimitExceeded. If it cannot be interrupted, as a long call of a C library, it fails three seconds later, and its
+        engine is busy until it ends. A call is one task on each engine; so is a block of items of ``DirectView.map``.
     history
         The ids of the calls made through this view, in the order of submission.
     """
 
     #: Whether calls go to one engine of the targets instead of to all.
     balances: ClassVar[bool] = False
-    #: The attributes that ``set_flags`` and ``temp_flags`` take.
-    _flags: ClassVar[frozenset[str]] = frozenset({"block", "label", "targets", "track"})
 
     def __init__(self, client: Client, targets: Targets = "all", *, block: bool = False):
+        super().__init__(targets, block)
         self.client = client
-        self.targets = targets
-        self.block = block
-        self.track = False
-        self.label: str | None = None
         self._executor: ViewExecutor | None = None
         self.history: list[str] = []
 
@@ -67,44 +66,6 @@ class View(ABC):
 
     def __len__(self) -> int:
         return len(self.client.resolve(self.targets)[0])
-
-    # -- flags --------------------------------------------------------------------------------------------------------
-
-    def set_flags(self, **flags: Any) -> Self:
-        """Set several flags at once (features VW-02).
-
-        Returns
-        -------
-        This view.
-
-        Raises
-        ------
-        KeyError
-            There is no such flag; nothing is set.
-        """
-        for name in flags:
-            if name not in self._flags:
-                raise KeyError(f"Invalid name: {name!r}, the flags are {sorted(self._flags)}")
-        for name, value in flags.items():
-            setattr(self, name, value)
-        return self
-
-    @contextmanager
-    def temp_flags(self, **flags: Any) -> Iterator[Self]:
-        """``with view.temp_flags(block=True):``, set flags for a while (features VW-03).
-
-        At the end all flags are what they were before, also those that were changed inside.
-
-        Raises
-        ------
-        KeyError
-            There is no such flag; nothing is set.
-        """
-        before = {name: getattr(self, name) for name in self._flags}
-        try:
-            yield self.set_flags(**flags)
-        finally:
-            self.set_flags(**before)
 
     # -- calling functions --------------------------------------------------------------------------------------------
 
@@ -161,6 +122,7 @@ class View(ABC):
         *,
         track: bool | None = None,
         label: str | None = None,
+        time_limit: float | None = None,
         bare: bool = True,
         **options: Any,
     ) -> Any:
@@ -172,6 +134,7 @@ class View(ABC):
         blocking = self.block if block is None else block
         tracked = self.track if track is None else track
         options["label"] = self.label if label is None else label
+        options["time_limit"] = self.time_limit if time_limit is None else time_limit
         # Else the caller may write to its arrays before they are on the way.
         copy = not blocking and not tracked
         made: list[AsyncResult] = []

@@ -68,11 +68,12 @@ class Book:
     ) -> None:
         """Open the entries of one call: ``targets`` = (task, engine) pairs, ``terms`` those of a balanced one."""
         now = time.time()
-        label = options.pop("label", None)
+        label, limit = options.pop("label", None), options.pop("time_limit", None)
         for task, engine in targets:
             uuid = "" if engine is None else self._uuid_of(engine)
             number = next(self._numbers)
-            self._open[task] = Entry(task, client, kind, options, payload, number, now, label, terms, engine, uuid)
+            entry = Entry(task, client, kind, options, payload, number, now, label, terms, engine, uuid, time_limit=limit)
+            self._open[task] = entry
 
     def add_output(self, task: str, message: KernelMessage) -> None:
         """Keep an output of an open task."""

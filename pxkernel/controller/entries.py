@@ -60,6 +60,8 @@ class Entry:
     purged: bool = False
     #: The id under which it was submitted again.
     resubmitted: str | None = None
+    #: How many seconds it may run; None: any number.
+    time_limit: float | None = None
 
     def add_output(self, message: KernelMessage) -> None:
         """Keep one output, or count what there is no room for."""

@@ -152,7 +152,7 @@ class Hub:
             again.append((name, entry))
         for name, entry in again:
             # Nobody waits in a cell that could show a prompt.
-            options = {**entry.options, "allow_stdin": False, "label": entry.label}
+            options = {**entry.options, "allow_stdin": False, "label": entry.label, "time_limit": entry.time_limit}
             engine, terms = entry.engine, entry.terms
             if terms is not None or engine not in self._core.engines:
                 engine, terms = None, {**(terms or {}), "after": None, "follow": None}

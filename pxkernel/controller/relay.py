@@ -260,4 +260,7 @@ def failure_record(command: Fail, before: dict[str, Any] | None) -> dict[str, An
     reason = command.reason
     if command.status == "impossible" and before and "error" in before:
         reason += f": {before['error']['ename']}: {before['error']['evalue']}"
-    return {"status": command.status, "reason": reason, "engine": command.engine}
+    record = {"status": command.status, "reason": reason, "engine": command.engine}
+    if command.status == "overtime" and before:
+        record.update({key: before[key] for key in ("started", "completed") if key in before})
+    return record

@@ -271,8 +271,9 @@ class Server:
         terms: dict[str, Any] | None = None,
     ) -> None:
         asked = None if terms is None else terms_of(terms)
+        limit = options.get("time_limit") or 0.0
         self._book.submitted(client, kind, options, payload, targets, terms)
-        self._handle(e.Submitted(client, kind, sharing.size(payload), targets, asked))
+        self._handle(e.Submitted(client, kind, sharing.size(payload), targets, asked, limit))
 
     def _abort(self, peer: Peer, message: m.Abort) -> None:
         if (client := self._client_of(peer)) is not None:
@@ -316,6 +317,9 @@ class Server:
                 self._book.finished(task, engine, record, frames)
                 seconds = record["completed"] - record["started"]
                 results.append((task, sharing.size(frames), seconds, not record.get("quiet"), outcome_of(record)))
+            else:
+                # Nobody waits for it any more, but its engine was busy with it.
+                results.append((task, 0, 0.0, False, "failed"))
         if shared := sum(sharing.size(payload) for payload in message.payloads if sharing.is_shared(payload)):
             self._front.send(peer, m.Ack(shared))
         self._handle(e.TasksFinished(engine, results))

@@ -38,8 +38,8 @@ INSERT INTO tasks (id, number, size, is_code, head, outputs, request, result) VA
 """
 #: The fields of an Entry that are JSON as they are.
 _HEAD = (
-    "id", "client", "kind", "options", "number", "submitted", "label", "terms", "engine", "engine_uuid", "record", "received",
-    "output_size", "dropped", "resubmitted",
+    "id", "client", "kind", "options", "number", "submitted", "label", "time_limit", "terms", "engine", "engine_uuid", "record",
+    "received", "output_size", "dropped", "resubmitted",
 )  # fmt: skip
 
 
@@ -130,7 +130,8 @@ def _row(entry: Entry) -> tuple[Any, ...]:
 
 def _entry(text: str, printed: bytes, request: bytes | None, result: bytes | None) -> Entry:
     head = json.loads(text)
-    entry = Entry(**{name: head[name] for name in _HEAD}, request=None, settled=True, delivered=True)
+    # A file of an older version may not have all of them.
+    entry = Entry(**{name: head[name] for name in _HEAD if name in head}, request=None, settled=True, delivered=True)
     entry.request, entry.result = _frames(request, head["request"]), _frames(result, head["result"])
     position = 0
     for engine, msg_type, lengths in head["outputs"]:

@@ -121,8 +121,8 @@ class Results:
     """``results[i] = [task_id, record]`` with ``payloads[i]``.
 
     The record is that of ``Finished``, and has ``engine``, the id of the engine where it ran (None: nowhere). For a task
-    that no engine reports its ``status`` may also be "aborted", "died", "timeout", "dependency_timeout", "impossible" or
-    "invalid", and ``reason`` says more.
+    that no engine reports its ``status`` may also be "aborted", "died", "overtime", "timeout", "dependency_timeout",
+    "impossible" or "invalid", and ``reason`` says more.
     """
 
     results: list[list[Any]]

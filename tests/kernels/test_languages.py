@@ -84,6 +84,18 @@ def test_an_error(engine):
     assert view.execute(code["say"], silent=False).get(SOON) is not None
 
 
+def test_a_cell_that_exceeds_its_time_limit(engine):
+    """Issue 4, point 4: it is interrupted, on kernels without the extension as well."""
+    view, code = engine
+    with view.temp_flags(timeout=0.5):
+        running = view.execute(code["spin"], silent=False)
+    after = view.execute(code["say"], silent=False)
+    with pytest.raises(px.TimeLimitExceeded, match="longer than its time limit of 0.5 seconds"):
+        running.get(SOON)
+    after.get(SOON)
+    assert after.stdout == "hello\n"
+
+
 def test_an_interrupt_ends_what_runs_and_aborts_what_waits(engine, wait_for):
     view, code = engine
     view.execute(code["set"], silent=False).get(SOON)

@@ -20,7 +20,8 @@ def test_no_option_is_set_by_default():
     arguments = vars(parse(cell_parser, ""))
     assert arguments.pop("local") is False
     assert set(arguments) == {
-        "block", "group_outputs", "out", "progress_after", "signal_on_interrupt", "stream", "targets", "verbose"
+        "block", "group_outputs", "out", "progress_after", "signal_on_interrupt", "stream", "targets", "timeout",
+        "verbose",
     }  # fmt: skip
     assert set(arguments.values()) == {None}
 
@@ -107,6 +108,17 @@ def test_what_is_no_signal(text):
         parse_signal(text)
 
 
+def test_timeout():
+    """Issue 4, point 4."""
+    assert parse(cell_parser, "--timeout 1.5").timeout == 1.5
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "nan"])
+def test_what_is_no_timeout(text):
+    with pytest.raises(UsageError, match="--timeout takes a positive number of seconds"):
+        parse(cell_parser, f"--timeout={text}")
+
+
 # ---- options of the line magic
 
 
@@ -123,6 +135,7 @@ def test_what_is_no_signal(text):
         (" --targets 0 --noblock -o ar f(1)", " --targets 0 --noblock -o ar", "f(1)"),
         ("-t '0, 1' !ls -l", "-t '0, 1'", "!ls -l"),
         ("-t 0 -1", "-t 0", "-1"),
+        ("--timeout 5 f(1)", "--timeout 5", "f(1)"),
         ("--nonsense x", "--nonsense", "x"),
         ("-t", "", "-t"),
         ("-t ::2 -b", "-t ::2 -b", ""),

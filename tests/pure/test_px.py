@@ -44,7 +44,7 @@ class View:
         self.client = SimpleNamespace(resolve=resolve)
         self._sent = sent
 
-    def _execute(self, code, silent, targets, block, fname, *, made):
+    def _execute(self, code, silent, targets, block, fname, *, made, time_limit):
         result = SimpleNamespace(engine_id=0, exception=lambda: None, _parts=())
         made(result)
         self._sent()

@@ -31,6 +31,28 @@ def test_flags_have_defaults(view):
     assert (view.targets, view.block, view.track, view.label) == ([0, 1], False, False, None)
 
 
+def test_a_time_limit(view):
+    """Issue 4, point 4: ``timeout`` is another name for it, as a direct call waits for nothing else."""
+    assert view.time_limit is view.timeout is None
+    with view.temp_flags(timeout=2):
+        assert view.time_limit == view.timeout == 2.0
+        view.time_limit = 0.5
+        assert view.timeout == 0.5
+    assert view.time_limit is view.timeout is None
+    view.time_limit = 0
+    assert view.time_limit is None
+
+
+@pytest.mark.parametrize("name", ["time_limit", "timeout"])
+def test_what_is_no_time_limit(view, name):
+    for value in ("1", True, [1]):
+        with pytest.raises(TypeError, match=f"{name} must be a number of seconds or None"):
+            setattr(view, name, value)
+    for value in (-1, float("nan")):
+        with pytest.raises(ValueError, match=f"Invalid {name}: {value}"):
+            setattr(view, name, value)
+
+
 def test_set_flags_returns_the_view(view):
     """VW-02"""
     assert view.set_flags(block=True, label="x") is view
