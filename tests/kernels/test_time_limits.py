@@ -14,6 +14,8 @@ def engine(cluster4):
     """One engine with a name in its namespace that must survive."""
     engine = cluster4[0]
     engine.push({"kept": [1, 2, 3]}).get(SOON)
+    # The first function that travels makes the engine import what unpacks it: that is no task that runs too long.
+    engine.apply_async(lambda: None).get(SOON)
     yield engine
     assert engine.pull("kept").get(SOON) == [1, 2, 3]
     assert cluster4.ids == [0, 1, 2, 3] and not cluster4.outstanding
