@@ -5,7 +5,7 @@
     submitted ──▶ open: payload, output, result ──▶ delivered and all output here ──▶ store
 
 An entry is open until its client has the result (or has left) and all of its output has come. Then it moves to the store,
-which forgets the oldest when it is over its budget: what nobody has yet is never forgotten.
+which forgets the oldest when it is over its budget. What nobody has yet is never forgotten: it goes to the disk.
 
 A *read* is one delivery of a result to somebody who asked for it again. Its name is made by the client, like the id of a
 task, and it waits until the entry moves to the store.
@@ -21,6 +21,7 @@ from typing import Any
 from ..kernels.channels import KernelMessage
 from ..protocol.sharing import size
 from .entries import Entry
+from .spill import Spill
 from .store import Store
 
 
@@ -35,10 +36,13 @@ class Book:
         The uuid of an engine by its id, "" if it is gone.
     ready
         ``ready(read, size)`` is called when what a read waits for is there; ``size`` is that of the result.
+    spill
+        The budget of the results that nobody has yet.
     """
 
-    def __init__(self, store: Store, uuid_of: Callable[[int], str], ready: Callable[[str, int], None]):
+    def __init__(self, store: Store, uuid_of: Callable[[int], str], ready: Callable[[str, int], None], spill: Spill):
         self._store = store
+        self._spill = spill
         self._uuid_of = uuid_of
         self._ready = ready
         self._open: dict[str, Entry] = {}
@@ -86,7 +90,9 @@ class Book:
         entry = self._open[task]
         if entry.delivered:
             return
-        entry.record, entry.result, entry.received = record, result, time.time()
+        self._spill.release(entry.held)
+        entry.result, entry.held = self._spill.take(result)
+        entry.record, entry.received = record, time.time()
         entry.settled = bool(record.get("quiet"))
         if engine != entry.engine:
             entry.engine, entry.engine_uuid = engine, "" if engine is None else self._uuid_of(engine)
@@ -103,6 +109,8 @@ class Book:
         """The client of a task has its result."""
         entry = self._open[task]
         entry.delivered = True
+        self._spill.release(entry.held)
+        entry.held = 0
         if entry.settled:
             self._close(entry)
 

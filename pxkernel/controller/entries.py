@@ -46,6 +46,8 @@ class Entry:
     record: dict[str, Any] | None = None
     #: The payload of the result; None once it is not kept any more.
     result: Sequence[Any] | None = ()
+    #: The bytes of it that the budget of what nobody has yet counts (``spill``).
+    held: int = 0
     #: When the result arrived here.
     received: float | None = None
     outputs: list[KernelMessage] = field(default_factory=list)

@@ -43,6 +43,7 @@ from .remote import RemoteClients, listen_for_others
 from .requests import KernelRequests
 from .roster import Roster
 from .settings import Settings
+from .spill import Spill, budget
 from .store import open_store
 from .terms import terms_of
 from .watch import Watch
@@ -86,7 +87,8 @@ class Server:
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
         #: Connections to the front, by client.
         self._clients: dict[str, Peer] = {}
-        self._book = Book(store, self._roster.uuid, self._read_is_ready)
+        spill = Spill(Path(settings.directory), budget(settings.store_limit))
+        self._book = Book(store, self._roster.uuid, self._read_is_ready, spill)
         self._relay = Relay(self._book, self._core, self._handle, self._to_client)
         self._questions = Questions()
         self._questions.add("stop", self._stop_asked)

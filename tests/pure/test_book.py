@@ -1,10 +1,18 @@
 """The book of the controller: an entry from its submission to the store, and results that are read again (HUB, AMR-02)."""
 
+import errno
+import mmap
+
+import numpy as np
 import pytest
 
+from pxkernel.controller import spill
 from pxkernel.controller.book import Book
+from pxkernel.controller.spill import Spill
 from pxkernel.controller.store import MemoryStore
 from pxkernel.kernels.channels import KernelMessage
+from pxkernel.protocol import sharing
+from pxkernel.protocol.pack import pack_result, unpack
 
 OK = {"status": "ok", "started": 1.0, "completed": 2.0}
 QUIET = {**OK, "quiet": True}
@@ -13,10 +21,12 @@ QUIET = {**OK, "quiet": True}
 class Recorded(Book):
     """A book that writes down which reads were announced."""
 
-    def __init__(self):
+    def __init__(self, directory):
         self.announced = []
         self.store = MemoryStore(2**20)
-        super().__init__(self.store, lambda engine: f"uuid-{engine}", lambda *read: self.announced.append(read))
+        self.spill = Spill(directory, 100_000)
+        uuid_of, ready = "uuid-{}".format, lambda *read: self.announced.append(read)
+        super().__init__(self.store, uuid_of, ready, self.spill)
 
     def submit(self, *tasks, engine=0, label=None):
         self.submitted("c", "apply", {"label": label}, [b"request"], [(task, engine) for task in tasks])
@@ -26,8 +36,8 @@ class Recorded(Book):
 
 
 @pytest.fixture
-def book():
-    return Recorded()
+def book(tmp_path):
+    return Recorded(tmp_path)
 
 
 def test_an_entry_is_open_until_its_client_has_the_result(book):
@@ -124,9 +134,13 @@ def test_a_result_that_is_not_there_is_announced_when_it_is(book):
     assert book.announced == [("d:read", 6), ("e:read", 6)]
 
 
-def test_a_result_that_is_too_large_for_the_store_reaches_who_waits_for_it():
+def test_a_result_that_is_too_large_for_the_store_reaches_who_waits_for_it(tmp_path):
     seen = []
-    book = Book(MemoryStore(100), lambda engine: "", lambda read, size: seen.append((size, book.take(read)[0].result)))
+
+    def ready(read, size):
+        seen.append((size, book.take(read)[0].result))
+
+    book = Book(MemoryStore(100), lambda engine: "", ready, Spill(tmp_path, 10_000))
     book.submitted("c", "apply", {}, [b""], [("c:1", 0)])
     book.read("d:read", "c:1")
     book.finished("c:1", 0, QUIET, [bytes(1000)])
@@ -186,3 +200,64 @@ def test_entries_open_and_kept(book):
     book.finished("c:2", 0, QUIET, [])
     book.delivered("c:2")
     assert [entry.id for entry in book.entries()] == ["c:2", "c:1"]
+
+
+# ---- results that nobody has yet, over the budget (design, decision 11)
+
+
+def test_results_over_the_budget_go_to_the_disk(book, tmp_path):
+    book.submit("c:1", "c:2", "c:3")
+    result = [b"head", bytes(range(200)) * 400]
+    for task in ("c:1", "c:2", "c:3"):
+        book.finished(task, 0, QUIET, result)
+    assert book.spill.held == 80_004 and book["c:1"].result is result
+    for task in ("c:2", "c:3"):
+        frames = book[task].result
+        assert list(map(bytes, frames)) == result and all(type(frame.obj) is mmap.mmap for frame in frames)
+    assert list(tmp_path.iterdir()) == [], "the files have no names"
+    for task in ("c:1", "c:2", "c:3"):
+        book.delivered(task)
+    assert book.spill.held == 0
+    assert [bytes(book.get(task).result[0]) for task in ("c:1", "c:2", "c:3")] == [b"head"] * 3
+
+
+def test_a_small_result_stays_in_memory(book):
+    book.submit("c:1", "c:2")
+    book.finished("c:1", 0, QUIET, [bytes(99_000)])
+    book.finished("c:2", 0, QUIET, [bytes(5000)])
+    assert book.spill.held == 104_000 and type(book["c:2"].result[0]) is bytes
+
+
+def test_a_task_that_runs_again_counts_once(book):
+    book.submit("c:1")
+    for _ in range(5):
+        book.finished("c:1", 0, QUIET, [bytes(70_000)])
+        assert type(book["c:1"].result[0]) is bytes
+    book.left("c:1")
+    assert book.spill.held == 0
+
+
+def test_a_full_disk_costs_memory_and_no_result(book, monkeypatch, capsys):
+    def full(payload, directory):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(spill, "on_disk", full)
+    book.submit("c:1", "c:2")
+    for task in ("c:1", "c:2"):
+        book.finished(task, 0, QUIET, [bytes(90_000)])
+    assert book["c:2"].result == [bytes(90_000)] and book.spill.held == 180_000
+    assert "a result of 90000 bytes stays in memory: [Errno 28] No space left" in capsys.readouterr().err
+
+
+def test_shared_memory_goes_to_the_disk_as_frames(tmp_path):
+    result = np.arange(300_000.0)
+    shared = sharing.share(pack_result(result))
+    frames = spill.on_disk(shared, tmp_path)
+    assert sharing.size(frames) == sharing.size(shared) and not sharing.is_shared(frames)
+    assert np.array_equal(unpack(frames), result)
+
+
+def test_the_budget():
+    """At least a quarter of the memory: most results are delivered at once."""
+    assert spill.budget(0) == spill.budget(1000) > 2**20
+    assert spill.budget(2**60) == 2**60

@@ -8,6 +8,7 @@ import pytest
 from pxkernel.controller.book import Book
 from pxkernel.controller.relay import Relay
 from pxkernel.controller.server import Server
+from pxkernel.controller.spill import Spill
 from pxkernel.controller.store import MemoryStore
 from pxkernel.core import commands as c
 from pxkernel.core import events as e
@@ -52,13 +53,13 @@ def sockets():
 
 
 @pytest.fixture
-def server(sockets):
+def server(sockets, tmp_path):
     """One with the client "c" and engine 0, and with what it needs for tasks."""
     server = Server.__new__(Server)
     server._front = server._roster = sockets
     server._prompts = SimpleNamespace(forget=lambda task: None)
     server._core = Core(policy("leastload", random.Random(0)))
-    server._book = Book(MemoryStore(2**20), sockets.uuid, lambda *read: None)
+    server._book = Book(MemoryStore(2**20), sockets.uuid, lambda *read: None, Spill(tmp_path, 2**30))
     server._relay = Relay(server._book, server._core, server._handle, lambda _, message: sockets.to_clients.append(message))
     server._on_command = {
         c.RunTasks: server._run_tasks,
