@@ -145,6 +145,9 @@ def register_view(view: LoadBalancedView, name: str = NAME, make_default: bool =
 
 
 def _register(name: str, connect: Callable[[], Connection], make_default: bool) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a joblib backend is a string, not {name!r}")
+
     def make(**options: Any) -> Backend:
         return Backend(connect, **options)
 

@@ -137,7 +137,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     def _repr_html_(self) -> str:
         """With what the engines are doing."""
-        return representation.engines(self, self.top)
+        return representation.engines(self, lambda: self.top(timeout=representation.PATIENCE))
 
     # -- engines ------------------------------------------------------------------------------------------------------
 

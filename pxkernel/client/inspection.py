@@ -79,13 +79,15 @@ class Inspection:
     ask: Callable[..., Any]
     _pending: dict[str, Any]
 
-    def top(self, targets: Targets = None) -> Top:
+    def top(self, targets: Targets = None, timeout: float | None = 30.0) -> Top:
         """What the engines are doing: state, processor, memory, current task, queue.
 
         Parameters
         ----------
         targets
             Engines, as in ``direct_view``; None: all.
+        timeout
+            Seconds that the controller may take; None: as long as it takes.
 
         Returns
         -------
@@ -96,8 +98,10 @@ class Inspection:
         ------
         IndexError, NoEnginesRegistered
             There is no such engine, or none at all.
+        TimeoutError
+            The controller has not answered.
         """
-        rows: Sequence[dict[str, Any]] = self.ask("top", engines=self.resolve(targets)[0])
+        rows: Sequence[dict[str, Any]] = self.ask("top", timeout, engines=self.resolve(targets)[0])
         return Top({**row, "name": self._name_of(row["task"])} for row in rows)
 
     def _name_of(self, task: str | None) -> str | None:

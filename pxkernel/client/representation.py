@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .records import Part
 
+#: How long a front end waits for the table of engines, in seconds: a cell is over only when its value is shown.
+PATIENCE = 2.0
 #: The picture in pixels: its width, the space for the engines' names, the height of a row, and of the axis.
 WIDTH, MARGIN, ROW, AXIS = 640, 70, 18, 22
 #: More calls than these are not drawn.

@@ -62,7 +62,7 @@ class View(Flags, ABC):
 
     def _repr_html_(self) -> str:
         """With what the engines are doing."""
-        return representation.engines(self, lambda: self.client.top(self.targets))
+        return representation.engines(self, lambda: self.client.top(self.targets, representation.PATIENCE))
 
     def __len__(self) -> int:
         return len(self.client.resolve(self.targets)[0])

@@ -179,8 +179,8 @@ class Cluster(Findable, EngineOperations):
         return representation.engines(self, self._top)
 
     def _top(self) -> Top:
-        with self.connect_client_sync(timeout=2.0) as client:
-            return client.top()
+        with self.connect_client_sync(timeout=representation.PATIENCE) as client:
+            return client.top(timeout=representation.PATIENCE)
 
     def _check_place(self) -> None:
         if not self.controller_ip and (self.controller_location or self.controller_port):

@@ -142,3 +142,10 @@ def test_a_default(view):
         assert os.getpid() not in joblib.Parallel(n_jobs=4)(joblib.delayed(where)(x) for x in range(4))
     finally:
         joblib.parallel.DEFAULT_BACKEND = default
+
+
+@pytest.mark.parametrize("name", [5, None])
+def test_a_name_that_is_none(name):
+    """JOB-01"""
+    with pytest.raises(TypeError, match="the name of a joblib backend is a string"):
+        px.register_joblib_backend(name)

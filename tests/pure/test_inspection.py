@@ -1,6 +1,10 @@
 """How rc.top() and rc.stacks() show themselves."""
 
+import pytest
+
+from pxkernel.client.client import Client
 from pxkernel.client.inspection import Stacks, Top
+from pxkernel.client.view import DirectView
 
 IDLE = {
     "engine": 0, "state": "idle", "host": "here", "pid": 17, "task": None, "kind": None, "seconds": None, "queue": 0,
@@ -37,3 +41,31 @@ def test_no_engines():
 
 def test_stacks():
     assert repr(Stacks({0: "a\nb", 2: "c"})) == "[stacks:0]\na\nb\n[stacks:2]\nc"
+
+
+class Busy(Client):
+    """One whose controller has no time."""
+
+    def __init__(self):
+        self.waited = []
+
+    def __repr__(self):
+        return "<Client of a busy cluster>"
+
+    def resolve(self, targets):
+        return [0], False
+
+    def ask(self, topic, timeout=30.0, **arguments):
+        self.waited.append((topic, timeout, arguments))
+        raise TimeoutError
+
+
+def test_a_notebook_does_not_wait_long_for_a_table():
+    """A cell is over when its value has been shown."""
+    busy = Busy()
+    assert busy._repr_html_() == "<div><code>&lt;Client of a busy cluster&gt;</code></div>"
+    assert DirectView(busy, [0])._repr_html_() == "<div><code>&lt;DirectView [0]&gt;</code></div>"
+    assert busy.waited == [("top", 2.0, {"engines": [0]})] * 2
+    with pytest.raises(TimeoutError):
+        busy.top()
+    assert busy.waited[-1][1] == 30.0
