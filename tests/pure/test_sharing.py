@@ -5,6 +5,7 @@ import gc
 import mmap
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -195,6 +196,30 @@ def test_one_of_several_threads_finds_no_memory(four_threads, monkeypatch):
     assert share(frames(THRESHOLD)) is None
     written.clear()
     assert share(frames(THRESHOLD)) is None
+
+
+def test_an_interrupt_while_several_threads_write(four_threads, monkeypatch):
+    """Ctrl-C, or the interrupt of a task: nobody goes on writing, and no segment stays."""
+    writing = threading.Semaphore(0)
+
+    def write(descriptor, view, offset, stopped):
+        writing.release()
+        assert stopped.wait(30)
+        raise InterruptedError
+
+    def interrupt():
+        for _ in range(4):
+            writing.acquire()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    monkeypatch.setattr(segments, "_write", write)
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            share(frames(THRESHOLD))
+    finally:
+        interrupter.join()
 
 
 def test_no_thread_can_be_started(four_threads, monkeypatch):
