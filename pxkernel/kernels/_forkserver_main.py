@@ -19,6 +19,7 @@ import importlib
 import importlib.util
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -229,6 +230,9 @@ def run_as_main(argv: list[str]) -> None:
 
 def serve_forks(fd: int) -> dict:
     """Returns only in the children, each with its request."""
+    # A child costs the server a descriptor. The children get the old limit back: there are programs that need it.
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
     try:
         request = Server(socket.socket(fileno=fd)).serve()
     except (BrokenPipeError, ConnectionResetError):
@@ -236,6 +240,7 @@ def serve_forks(fd: int) -> dict:
     if request is None:
         # Exit handlers of the preloaded modules belong to the kernels, and nobody is left to wait for them.
         os._exit(0)
+    resource.setrlimit(resource.RLIMIT_NOFILE, files)
     return request
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -311,6 +312,26 @@ def test_many_spawns_at_once_in_one_loop_after_the_other(tmp_path):
     for _ in range(2):
         assert asyncio.run(asyncio.wait_for(scenario(), DEADLINE)) == [0] * 12
     assert len((tmp_path / "log").read_text().split("\n")) == 25
+
+
+def test_the_server_may_have_more_files_than_the_kernels(tmp_path):
+    """It has one for each kernel: the usual limit of 1,024 must not be one of kernels."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = min(soft, hard - 1)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, hard))
+    server = ForkServer(dict(os.environ))
+    try:
+        code = "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+        (tmp_path / "limits_of_me.py").write_text(code)
+        argv = [sys.executable, "-m", "limits_of_me"]
+        process = asyncio.run(server.spawn(argv, cwd=tmp_path, log=tmp_path / "log"))
+        eventually(lambda: (tmp_path / "log").read_text().endswith("\n"))
+        assert (tmp_path / "log").read_text() == f"{few} {hard}\n"
+        assert psutil.Process(server.pid).rlimit(psutil.RLIMIT_NOFILE) == (hard, hard)
+        assert asyncio.run(asyncio.wait_for(process.wait(), DEADLINE)) == 0
+    finally:
+        server.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_bad_directory_is_an_error_of_the_caller(tmp_path):
