@@ -87,7 +87,10 @@ class InterruptGate:
             self._before.setdefault(signum, before)
 
     def uninstall(self) -> None:
-        """Give them back."""
+        """Give them back, and let nothing through any more."""
+        # ipykernel puts its handler of SIGINT back after a cell, this one as well, if it is in a cell that we leave.
+        self._running = None
+        self._meant.clear()
         for signum, before in self._before.items():
             if signal.getsignal(signum) == self._handle:
                 signal.signal(signum, before)

@@ -1,6 +1,7 @@
 """Kernels that somebody else has started become engines and are released again (issue 2, point 3)."""
 
 import os
+import signal
 
 import psutil
 import pytest
@@ -101,6 +102,27 @@ def test_it_can_be_interrupted(rc, start, tmp_path, wait_for):
     with pytest.raises(px.RemoteError) as caught:
         running.get(SOON)
     assert caught.value.ename == "KeyboardInterrupt" and kernel.run("print(kept)") == "1\n"
+
+
+def test_it_is_interrupted_after_it_has_left(rc, start, wait_for):
+    """LAU-06, issue 2: in the middle of a cell, again and again, and by the end of the cluster; it lives on."""
+    kernel = start()
+    for _ in range(2):
+        kernel.run("%load_ext pxkernel.engine\nkept = 1")
+        wait_for(lambda: len(rc) == 2)
+        # With its first task it takes the signal.
+        assert rc[-1].apply_async(lambda: 1).get(SOON) == 1
+        kernel.run("%unload_ext pxkernel.engine")
+        wait_for(lambda: len(rc) == 1)
+        os.kill(kernel.pid, signal.SIGINT)
+        assert kernel.run("print(kept)") == "1\n"
+    kernel.run("%load_ext pxkernel.engine")
+    wait_for(lambda: len(rc) == 2)
+    rc.cluster.stop_cluster_sync()
+    os.kill(kernel.pid, signal.SIGINT)
+    assert kernel.run("print(kept)") == "1\n" and kernel.manager.is_alive()
+    with pytest.raises(RuntimeError, match="KeyboardInterrupt"):
+        kernel.run("import os, signal; os.kill(os.getpid(), signal.SIGINT)\nwhile True: pass")
 
 
 def test_its_own_cells_and_tasks_take_turns(rc, start):
