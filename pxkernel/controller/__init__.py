@@ -11,7 +11,7 @@
 
 - ``server``    the controller: messages to events, commands to messages; ``loop`` what its main thread waits for
 - ``front``     where clients and engines dial in, and who is behind each connection
-- ``roster``    the engines, from their start to their end
+- ``roster``    the engines (``enginerecord``), from their start to their end
 - ``relay``     results and output on their way to the clients
 - ``book``      payloads, results and output of every task (``entries``), open and delivered (``store``, ``sqlite``)
 - ``questions`` the table of what clients can ask; ``hub`` answers what is about tasks, in the language of ``query``
