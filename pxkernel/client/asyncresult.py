@@ -293,10 +293,13 @@ class AsyncResult(About, Arrivals):
         if part.method == "execute":
             return ExecuteReply(part)
         try:
-            return unpack(load(part.frames), namespace=self._client.namespace()) if part.frames else None
+            value = unpack(load(part.frames), namespace=self._client.namespace()) if part.frames else None
         except Exception as error:
             error.add_note(f"{self._fname} went well on engine {part.engine_id}; its result cannot be unpickled here.")
             raise
+        for index, error in part.failures.items():
+            value[index] = error
+        return value
 
     def _assemble(self, values: list[Any]) -> Any:
         return self._bare(values)
@@ -355,8 +358,9 @@ class AsyncResult(About, Arrivals):
         return part if part.done else None
 
     def _items(self, part: Part) -> Iterator[Any]:
-        if part.error is not None:
-            raise part.error.with_traceback(None)
+        for error in (part.error, *part.failures.values()):
+            if error is not None:
+                raise error.with_traceback(None)
         yield self._read(part)
 
     def __getitem__(self, key: Any) -> Any:

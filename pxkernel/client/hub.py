@@ -6,7 +6,7 @@ forgotten first (``Cluster(store=..., store_limit=...)``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from numbers import Integral, Real
@@ -228,7 +228,7 @@ class HubQueries:
         """The ids of the calls of all clients that the controller knows of, in the order of submission (HUB-03)."""
         return self.ask("history")  # type: ignore[no-any-return]
 
-    def db_query(self, query: dict[str, Any], keys: str | Iterable[str] | None = None) -> list[dict[str, Any]]:
+    def db_query(self, query: dict[str, Any], keys: str | Collection[str] | None = None) -> list[dict[str, Any]]:
         """The records of calls that match a query in the style of MongoDB (features HUB-04, HUB-11).
 
         ``rc.db_query({"completed": {"$gt": hour_ago}, "label": {"$glob": "run-*"}}, keys=["engine_id", "stdout"])``
@@ -256,6 +256,8 @@ class HubQueries:
         """
         if not isinstance(query, dict):
             raise TypeError(f"a query must be a dict, not {query!r}")
+        if keys is not None and not isinstance(keys, str | Collection):
+            raise TypeError(f"keys must be the name of a field, several of them, or None, not {keys!r}")
         wanted = [keys] if isinstance(keys, str) else keys if keys is None else list(keys)
         records, payloads = self.ask("query", use=as_it_is, query=_stamps(query), keys=wanted)
         return [_record(record, payloads) for record in records]

@@ -68,10 +68,7 @@ class AsyncMapResult(AsyncResult):
     def _filled(self, part: Part) -> list[Any]:
         if part.error is not None:
             return [part.error] * part.size
-        values = list(self._read(part))
-        for index, error in part.failures.items():
-            values[index] = error
-        return values
+        return list(self._read(part))
 
     def _assemble(self, values: list[Any]) -> Any:
         if self._join is not None:

@@ -75,6 +75,20 @@ def test_a_result_of_another_client(cluster4, other):
         assert abs(there.submitted - here.submitted) < timedelta(seconds=5)
 
 
+def test_the_parts_of_a_map_have_its_errors(cluster4, other):
+    """MAP-06, AR-37, AMR-03: also in the results that were split, and in those of another client."""
+    mine = cluster4[:2].map_async(lambda x: 1 / x, [1, 0, 2, 4])
+    assert isinstance(mine.exception(SOON), px.CompositeError)
+    for result in (other.get_result(mine.msg_ids), px.AsyncResult.join(*mine.split())):
+        with pytest.raises(px.CompositeError):
+            result.get(SOON)
+        first, second = result.get(SOON, return_exceptions=True)
+        assert first[0] == 1.0 and isinstance(first[1], ZeroDivisionError) and second == [0.5, 0.25]
+        with pytest.raises(ZeroDivisionError):
+            list(result)
+    assert isinstance(cluster4.results[mine.msg_ids[0]][1], ZeroDivisionError)
+
+
 def test_a_single_result_comes_bare(cluster4, other):
     ar = cluster4[1].apply_async(lambda: 5)
     assert ar.get(SOON) == 5
@@ -260,6 +274,13 @@ def test_db_query_with_payloads(cluster4):
 def test_a_bad_query(cluster4, query, keys):
     with pytest.raises(KeyError, match="no such (field|operator)"):
         cluster4.db_query(query, keys)
+
+
+@pytest.mark.parametrize("keys", [5, object()])
+def test_what_are_no_keys(cluster4, keys):
+    """HUB-04"""
+    with pytest.raises(TypeError, match="keys must be the name of a field, several of them, or None"):
+        cluster4.db_query({}, keys)
 
 
 @pytest.mark.parametrize("value", [object(), b"x", {"$lt": abs}, {"$in": [1j]}])
