@@ -138,7 +138,7 @@ class Hub:
     def _resubmit(self, question: Question, tasks: list[list[str]]) -> list[dict[str, Any]]:
         """Do tasks again: ``tasks`` = [new id, old id] pairs.
 
-        Each runs on its engine. A balanced one, and one whose engine is gone, is balanced; what it depended on is done.
+        Each runs on its engine; one whose engine is gone is balanced. A balanced one is balanced again, on the same terms.
         """
         again = []
         for name, task in tasks:
@@ -153,12 +153,29 @@ class Hub:
         for name, entry in again:
             # Nobody waits in a cell that could show a prompt.
             options = {**entry.options, "allow_stdin": False, "label": entry.label, "time_limit": entry.time_limit}
-            engine, terms = entry.engine, entry.terms
-            if terms is not None or engine not in self._core.engines:
-                engine, terms = None, {**(terms or {}), "after": None, "follow": None}
+            engine, terms = self._place_again(entry)
             self._accept(question.client or "", entry.kind, options, entry.request or (), [(name, engine)], terms)
             self._book.resubmitted(entry.id, name)
         return self._describe(name for name, _ in again)
+
+    def _place_again(self, entry: Entry) -> tuple[int | None, dict[str, Any] | None]:
+        """The engine for a task that is done again, or the terms of a balanced one.
+
+        What it depends on may have been forgotten: then it is over, and where the task has to follow it is where it ran.
+        """
+        engine = entry.engine if entry.engine in self._core.engines else None
+        if entry.terms is None:
+            return (engine, None) if engine is not None else (None, {})
+        terms = dict(entry.terms)
+        forgotten = [name for name in ("after", "follow") if not self._knows_all(terms.get(name))]
+        for name in forgotten:
+            del terms[name]
+        if "follow" in forgotten and engine is not None:
+            terms["targets"] = [engine]
+        return None, terms
+
+    def _knows_all(self, dependency: Sequence[Any] | None) -> bool:
+        return dependency is None or all(map(self._core.balancer.knows, dependency[0]))
 
     @staticmethod
     def _check_name(question: Question, name: str) -> None:

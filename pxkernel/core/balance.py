@@ -77,9 +77,14 @@ class Balancer:
         if terms.after is None and terms.follow is None:
             return None
         for other in self._graph.unended(terms.after, terms.follow):
-            if other == task.id or other not in self._tasks or self._tasks[other].state is State.DONE:
+            if other == task.id or not self.knows(other):
                 return Ending("invalid", f"it depends on {other}, which is no task or one that was forgotten")
         return self._decide(balance, self._graph.watch(task.id, terms.after, terms.follow))
+
+    def knows(self, task_id: str) -> bool:
+        """Whether others can depend on a task: its end is remembered, or is to come."""
+        task = self._tasks.get(task_id)
+        return self._graph.remembers(task_id) or (task is not None and task.state is not State.DONE)
 
     @staticmethod
     def _decide(balance: Balance, watches: Watches) -> Ending | None:

@@ -100,6 +100,10 @@ class Graph:
     def __iter__(self) -> Iterator[str]:
         return iter(self._watches)
 
+    def remembers(self, task: str) -> bool:
+        """Whether the end of a task is known."""
+        return task in self._outcomes
+
     def unended(self, *rules: Dependency | None) -> Iterable[str]:
         """The tasks in ``rules`` of which no end is known."""
         ids = (task for rule in rules if rule is not None for task in rule.tasks)

@@ -315,6 +315,18 @@ def test_resubmit(cluster4, other, notebook):
     assert record["resubmitted"] == again.msg_ids[1]
 
 
+def test_resubmit_a_balanced_call(cluster4):
+    """HUB-06: on the same terms, such as the call to whose engine it goes."""
+    view = cluster4.load_balanced_view()
+    first = view.apply_async(os.getpid)
+    with view.temp_flags(follow=first):
+        second = view.apply_async(os.getpid)
+    assert second.get(SOON) == first.get(SOON)
+    for _ in range(4):
+        again = cluster4.resubmit(second.msg_ids[0])
+        assert again.get(SOON) == first.get() and again.engine_id == first.engine_id
+
+
 def test_resubmit_what_runs(cluster4, busy):
     """In-flight calls may be submitted again, and wait for their turn."""
     again = cluster4.resubmit(busy.result.msg_ids[0])
