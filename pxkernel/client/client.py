@@ -248,14 +248,15 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         return self._watching.add(function)
 
     def console(self, engine: int) -> None:
-        """Print the command that opens a console on an engine (issue 4): one more front end of its kernel.
+        """Print the command that opens a console on an engine (issue 4), on its machine: one more front end of its kernel.
 
         Raises
         ------
         IndexError
             There is no such engine.
         """
-        print(f"jupyter console --existing {shlex.quote(str(self.connection_file(engine)))}")
+        where = "" if self._file.is_here else f"on {self._file.host}: "
+        print(f"{where}jupyter console --existing {shlex.quote(str(self.connection_file(engine)))}")
 
     # -- work ---------------------------------------------------------------------------------------------------------
 

@@ -125,7 +125,9 @@ class Connection:
             try:
                 frames = self._link.receive() if readable else []
             except EOFError:
-                raise ClusterError(f"the cluster of {self._cluster.path} has just ended") from None
+                ended = f"the cluster of {self._cluster.path} has just ended"
+                here = self._cluster.endpoint != self._cluster.url
+                raise ClusterError(ended if here else f"{ended}, or its controller has another key than this file") from None
             if frames:
                 answer, self._early = self._codec.decode(frames[0]), frames[1:]
                 if isinstance(answer, Welcome):

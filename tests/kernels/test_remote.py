@@ -64,7 +64,7 @@ def test_one_port(cluster):
     assert [f"tcp://{ip}:{port}" for ip, port in listening] == [content_of(cluster)["url"]]
 
 
-def test_a_client_with_a_copied_file(cluster, copied):
+def test_a_client_with_a_copied_file(cluster, copied, capsys):
     """SEC-03: work, output and large arrays travel both ways, over TCP."""
     import numpy
 
@@ -79,6 +79,8 @@ def test_a_client_with_a_copied_file(cluster, copied):
         assert all((part == array + 1).all() for part in back)
         result = rc[:].execute("print('hi')", silent=False)
         assert result.get(SOON) and result.stdout == ["hi\n"] * 2
+        rc.console(0)
+        assert capsys.readouterr().out.startswith("on elsewhere: jupyter console --existing /")
     found = px.Cluster.from_file(path)
     assert found.running and found.engine_set.ids == [0, 1]
     with found.connect_client_sync() as rc:
@@ -118,7 +120,7 @@ def test_without_the_controllers_key_nothing_is_answered(cluster, key, answered)
 @pytest.mark.parametrize("changes", [{"key": "00" * 32}, {"curve_serverkey": zmq.curve_keypair()[0].decode()}])
 def test_a_file_with_another_key(copied, changes):
     """SEC-02, SEC-03."""
-    with pytest.raises((px.TimeoutError, px.ClusterError)):
+    with pytest.raises((px.TimeoutError, px.ClusterError), match="did not answer in 1 s|has another key than this file"):
         px.Client(copied(**changes), timeout=1.0)
 
 
