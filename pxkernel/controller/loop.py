@@ -14,6 +14,8 @@ from typing import Any
 
 #: Called with the events of a descriptor.
 Ready = Callable[[int], None]
+#: More seconds than these epoll cannot count: whatever is due later is waited for again.
+LONGEST_WAIT = 3600.0
 
 
 class Loop:
@@ -46,7 +48,7 @@ class Loop:
 
     def turn(self, timeout: float | None) -> None:
         """Wait ``timeout`` seconds at most (None: as long as it takes), and call whom it concerns."""
-        for key, events in self.selector.select(timeout):
+        for key, events in self.selector.select(None if timeout is None else min(timeout, LONGEST_WAIT)):
             guarded(key.data, events)
 
     def _woken(self, events: int) -> None:

@@ -186,6 +186,16 @@ def test_a_graph(lview):
             assert results[node].metadata.started >= results[other].metadata.completed
 
 
+def test_a_timeout_of_a_year(cluster4, lview, hold):
+    """LB-07: longer than a system call can wait; the controller goes on."""
+    hold(cluster4.ids)
+    with lview.temp_flags(timeout=3e7):
+        waiting = lview.apply_async(lambda: "done")
+    assert cluster4.queue_status()["unassigned"] == 1
+    hold.release()
+    assert waiting.get(10) == "done"
+
+
 def test_a_timeout(cluster4, lview, hold):
     """LB-07: of a call that waits for others (seed 004: DependencyTimeout), and of one that waits for an engine."""
     hold([0])
