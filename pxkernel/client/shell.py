@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from ..tracebacks import to_show
 #: What is shown without the frames of this package: a Ctrl-C while something is waited for, and errors that say
 #: themselves what is wrong.
 _OWN = (PxkernelError, KeyboardInterrupt)
+#: Where a frame of a traceback is.
+_PLACE = re.compile(r"File (?P<colour>(?:\x1b\[[0-9;]*m)*)(?P<file>[^\x1b\n]+?):(?P<line>\d+)")
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -52,7 +55,7 @@ def show_remote_errors(shell: Any) -> None:
         if isinstance(value, earlier) and not isinstance(value, RemoteError):
             return earlier_handler(etype, value, tb, tb_offset=tb_offset)
         if isinstance(value, RemoteError):
-            lines = to_show(value.render_traceback())
+            lines = to_show([_with_cells(shell, line) for line in value.render_traceback()])
         elif (calling := _of_the_caller(tb)) is not None:
             # Without its context, which is an affair of this package.
             bare = copy.copy(value)
@@ -66,6 +69,19 @@ def show_remote_errors(shell: Any) -> None:
         return lines
 
     shell.set_custom_exc((*earlier, *_OWN), handler)
+
+
+def _with_cells(shell: Any, text: str) -> str:
+    """Name the cells of this notebook in the traceback of a function that travelled, as IPython names them elsewhere.
+
+    The engine knows only the file names that IPython made up for them.
+    """
+
+    def named(match: re.Match[str]) -> str:
+        cell = shell.compile.format_code_name(match["file"])
+        return match[0] if cell is None else f"{cell[0]} {match['colour']}{cell[1]}, line {match['line']}"
+
+    return _PLACE.sub(named, text)
 
 
 def _of_the_caller(tb: types.TracebackType) -> types.TracebackType | None:

@@ -634,6 +634,8 @@ def test_an_error_of_a_function_shows_its_lines(nb):
     shown = nb.run("dv.apply(f, 1)")
     lines = r" +1 def f\(x\):\n +2 +y = x - 1\n-+> 3 +return 1/y"
     assert re.fullmatch(blocks(lines, method="apply") + "\n", shown.error), shown.error
+    # The cell of the notebook, which the engine does not know.
+    assert re.search(r"Cell In\[\d+\], line 3, in f\(x\)", shown.error) and "ipykernel_" not in shown.error
     shown = nb.run("dv.map_sync(f, [3, 2, 1, 2])")
     assert shown.ename == "CompositeError"
     assert shown.error.startswith("[2:apply]:\n")
