@@ -409,7 +409,8 @@ _NOT_MIXED_IN = (*_CONTROL, BaseExceptionGroup, RemoteError)
 
 def class_names(cls: type[BaseException]) -> list[tuple[str, str]]:
     """What an engine says of the class of an exception, for `remote_error`: each class of its MRO by name."""
-    return [(c.__module__, c.__qualname__) for c in cls.__mro__ if c is not object]
+    # A class may call anything its module, and a message takes text.
+    return [(str(c.__module__), c.__qualname__) for c in cls.__mro__ if c is not object]
 
 
 def remote_error(

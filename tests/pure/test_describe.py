@@ -113,6 +113,12 @@ def test_a_class_that_cannot_be_looked_at(describer):
     assert found == {"ename": "Exception", "evalue": "<it cannot be described: SystemExit>", "traceback": [], "mro": []}
 
 
+def test_a_class_whose_module_is_no_text(describer):
+    """ERR-18: what cannot be sent would leave the call without an answer."""
+    found = describer.describe(raised(type("Strange", (Exception,), {"__module__": object})("x")))
+    assert json.loads(json.dumps(found))["mro"][0] == ["<class 'object'>", "Strange"]
+
+
 def test_causes_that_go_round(describer):
     assert describer.describe(loop())["evalue"] == "one"
     assert describer.describe(raised(Uncomparable("y"), Uncomparable("x")))["evalue"] == "y"
