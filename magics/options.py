@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import keyword
 import re
 import signal
 from typing import Any
@@ -74,7 +75,7 @@ def result_parser(name: str) -> MagicArgumentParser:
 
 
 def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
-    """The options in ``line``, the values of targets and signal among them.
+    """The options in ``line``, with the values that they mean.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def parse(parser: MagicArgumentParser, line: str) -> argparse.Namespace:
         arguments = parser.parse_argstring(line)
     except ValueError as error:  # a quotation that does not end
         raise UsageError(f"{parser.prog}: {error}") from None
-    for name, read in (("targets", parse_targets), ("signal_on_interrupt", parse_signal), ("timeout", parse_timeout)):
+    for name, read in _READERS.items():
         if getattr(arguments, name, None) is not None:
             setattr(arguments, name, read(getattr(arguments, name)))
     return arguments  # type: ignore[no-any-return]
@@ -110,6 +111,20 @@ def split(line: str) -> tuple[str, str]:
         if word[1] in _VALUED and (value := _WORD.match(line, position)):
             position = value.end()
     return line[:position], line[position:].lstrip()
+
+
+def parse_name(text: str) -> str:
+    """What ``--out`` says: a name that code can use.
+
+    Raises
+    ------
+    UsageError
+        It is no such name.
+    """
+    name = text.strip("\"'")
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise UsageError(f"--out takes the name of a variable, not {name!r}")
+    return name
 
 
 def parse_targets(text: str) -> Any:
@@ -168,3 +183,12 @@ def parse_signal(text: str) -> int:
         return int(signal.Signals[text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"])
     except (ValueError, KeyError):
         raise UsageError(f"--signal-on-interrupt takes the name or number of a signal, or 0, not {text!r}") from None
+
+
+#: The options whose values mean more than their text.
+_READERS = {
+    "targets": parse_targets,
+    "signal_on_interrupt": parse_signal,
+    "timeout": parse_timeout,
+    "out": parse_name,
+}

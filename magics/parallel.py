@@ -267,9 +267,9 @@ class ParallelMagics:
 
 
 def _resolve(view: DirectView, targets: Any) -> tuple[list[int], bool]:
-    """As ``Client.resolve``, None being the targets of the view; that there is no such engine is an error of usage."""
+    """As ``Client.resolve``, None being the targets of the view; that there are no such engines is an error of usage."""
     try:
-        return view.client.resolve(view.targets if targets is None else targets)
+        return view._resolve(targets)
     except IndexError as error:
         raise UsageError(str(error)) from None
 

@@ -332,7 +332,11 @@ class CompositeError(RemoteError, ExceptionGroup):
 
 
 class AlreadyDisplayedError(RemoteError):
-    """Stands for errors that were shown while they came: IPython shows how many, and nothing else (features ERR-14)."""
+    """Stands for errors that were shown while they came: IPython shows how many, and nothing else (features ERR-14).
+
+    For code that shows errors itself, as with ``ar.stream_output()``, or that catches this one: ``%px`` shows each error
+    once, and raises the CompositeError of the seeds.
+    """
 
     def __init__(self, original_error: Exception):
         self.args = (original_error,)

@@ -509,6 +509,7 @@ def test_no_such_engine(nb):
         shown = nb.run(cell)
         assert shown.stderr == "UsageError: No such engine: 9; there are [0, 1, 2, 3]\n"
         assert shown.error == ""
+    assert nb.run("%px -t 5: 1").stderr == "UsageError: this view has no engines\n"
 
 
 # ---- several views

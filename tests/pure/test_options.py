@@ -108,6 +108,14 @@ def test_what_is_no_signal(text):
         parse_signal(text)
 
 
+@pytest.mark.parametrize("text", ["1x", "'a b'", "class", "a.b", "''"])
+def test_what_is_no_name(text):
+    """MG-08"""
+    with pytest.raises(UsageError, match="--out takes the name of a variable, not"):
+        parse(cell_parser, f"--out {text}")
+    assert parse(cell_parser, "--out 'quoted'").out == "quoted"
+
+
 def test_timeout():
     """Issue 4, point 4."""
     assert parse(cell_parser, "--timeout 1.5").timeout == 1.5

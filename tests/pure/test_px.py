@@ -41,7 +41,7 @@ class View:
     history = ()
 
     def __init__(self, sent=lambda: None, resolve=lambda targets: ([0], True)):
-        self.client = SimpleNamespace(resolve=resolve)
+        self._resolve = resolve
         self._sent = sent
 
     def _execute(self, code, silent, targets, block, fname, *, made, time_limit):
@@ -112,7 +112,7 @@ def test_engines_that_there_are_not():
     """MG-06"""
 
     def resolve(targets):
-        raise IndexError("No such engine: 0: engine 0 died") if targets == 0 else NoEnginesRegistered("none")
+        raise IndexError("No such engine: 0: engine 0 died") if targets is None else NoEnginesRegistered("none")
 
     with pytest.raises(UsageError, match="No such engine: 0: engine 0 died"):
         magics(View(resolve=resolve)).px("1")
