@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 import socket
 import struct
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ MOST_FRAMES = 1 << 20
 #: The user's code may have made SIGPIPE deadly; macOS has no such flag.
 _QUIETLY = (getattr(socket, "MSG_NOSIGNAL", 0),)
 _COUNT = struct.Struct("<I")
+_buffers = threading.local()
 #: Bytes to send, how many of them have gone (a list of the parts), and whom to tell when all have.
 Piece = tuple[Any, list[int], Callable[[], None] | None]
 
@@ -50,9 +52,8 @@ class Stream:
         connection.setblocking(False)
         self._socket = connection
         self._pieces: deque[Piece] = deque()
-        self._buffer = bytearray(READ)
-        #: The bytes in the buffer that belong to the next message.
-        self._filled = 0
+        #: The beginning of a message.
+        self._rest = b""
         #: The frames of a long message, the one that is being filled, and the bytes in it.
         self._long: list[bytearray] = []
         self._index = 0
@@ -153,32 +154,32 @@ class Stream:
         try:
             if self._long:
                 return self._read_long()
-            read = self._socket.recv_into(memoryview(self._buffer)[self._filled :])
+            buffer, kept = _buffer_with(self._rest), len(self._rest)
+            read = self._socket.recv_into(memoryview(buffer)[kept:])
         except BlockingIOError:
             return []
         except ConnectionError:
             read = 0
         if not read:
             raise EOFError("the other end of the connection has gone")
-        self._filled += read
-        return self._whole_messages()
+        return self._whole_messages(memoryview(buffer)[: kept + read])
 
-    def _whole_messages(self) -> list[list[Any]]:
+    def _whole_messages(self, view: memoryview) -> list[list[Any]]:
         messages: list[list[Any]] = []
-        start, view = 0, memoryview(self._buffer)
-        while self._filled - start >= _COUNT.size:
+        start, filled = 0, len(view)
+        while filled - start >= _COUNT.size:
             (count,) = _COUNT.unpack_from(view, start)
             if count > MOST_FRAMES:
                 raise ProtocolError(f"a message of {count:,} frames")
             begin = start + _COUNT.size + 8 * count
-            if begin > self._filled:
+            if begin > filled:
                 break
             lengths = struct.unpack_from(f"<{count}Q", view, start + _COUNT.size)
             end = begin + sum(lengths)
-            if end > self._filled:
-                if end - start > len(view):
-                    self._begin_long(lengths, view[begin : self._filled])
-                    start = self._filled
+            if end > filled:
+                if end - start > READ:
+                    self._begin_long(lengths, view[begin:])
+                    start = filled
                 break
             frames = []
             for length in lengths:
@@ -186,13 +187,7 @@ class Stream:
                 begin += length
             messages.append(frames)
             start = end
-        view.release()
-        if start:
-            self._buffer[: self._filled - start] = self._buffer[start : self._filled]
-            self._filled -= start
-        elif self._filled == len(self._buffer):
-            # Not even the lengths of this message fit.
-            self._buffer.extend(bytes(len(self._buffer)))
+        self._rest = bytes(view[start:])
         return messages
 
     def _begin_long(self, lengths: Sequence[int], begun: memoryview) -> None:
@@ -224,6 +219,17 @@ class Stream:
                 frames, self._long = self._long, []
                 return [frames]
         return []
+
+
+def _buffer_with(rest: bytes) -> bytearray:
+    """Where this thread reads what follows ``rest``: a process has many connections, and most of them rest."""
+    if len(rest) > READ // 2:
+        # The lengths of very many frames.
+        buffer = bytearray(len(rest) + READ)
+    elif (buffer := getattr(_buffers, "buffer", None)) is None:
+        buffer = _buffers.buffer = bytearray(READ)
+    buffer[: len(rest)] = rest
+    return buffer
 
 
 def wait(stream: Stream, events: int, timeout: float | None) -> bool:
