@@ -24,11 +24,12 @@ from .asyncresult import AsyncResult
 from .comms import Comms
 from .connection import Connection
 from .control import Control
+from .deadlines import deadline, left
 from .hub import HubQueries
 from .inspection import Inspection
 from .jobs import Jobs
 from .locate import locate
-from .membership import Membership, engine_count
+from .membership import Membership, engine_count, in_thread
 from .questions import Questions, Use, as_it_is, value_of
 from .records import Part
 from .shell import show_remote_errors
@@ -212,9 +213,18 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         """
         if n is not None:
             engine_count(n)
+        bar = block and (outputs.interactive() if interactive is None else interactive)
+        end = deadline(timeout)
+
+        def wait_for_them() -> None:
+            if n is None:
+                # More may have been asked for just now, over another connection.
+                self.ask("acknowledge", left(end))
+            self._members.wait(n, timeout, self._check, bar)
+
         if not block:
-            return self._members.wait_in_thread(n, timeout, self._check)
-        self._members.wait(n, timeout, self._check, outputs.interactive() if interactive is None else interactive)
+            return in_thread(wait_for_them)
+        wait_for_them()
         return None
 
     def engine_info(self, engine: int) -> dict[str, Any]:

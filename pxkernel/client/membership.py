@@ -111,21 +111,6 @@ class Membership:
             finally:
                 progress.close(self._ready())
 
-    def wait_in_thread(self, n: int | None, timeout: float | None, check: Callable[[], None]) -> Future[None]:
-        """As ``wait``, as a Future."""
-        deadline(timeout)
-        ready: Future[None] = Future()
-
-        def run() -> None:
-            try:
-                self.wait(n, timeout, check)
-                ready.set_result(None)
-            except Exception as error:
-                ready.set_exception(error)
-
-        threading.Thread(target=run, name="pxkernel-wait", daemon=True).start()
-        return ready
-
     def _wait(
         self, n: int | None, timeout: float | None, end: float, check: Callable[[], None], progress: Progress
     ) -> None:
@@ -149,3 +134,18 @@ def engine_count(n: int) -> int:
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
         raise ValueError(f"n is the number of engines, not {n!r}")
     return n
+
+
+def in_thread(wait: Callable[[], None]) -> Future[None]:
+    """The future of a wait, in a thread of its own."""
+    ready: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            wait()
+            ready.set_result(None)
+        except Exception as error:
+            ready.set_exception(error)
+
+    threading.Thread(target=run, name="pxkernel-wait", daemon=True).start()
+    return ready

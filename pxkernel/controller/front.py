@@ -26,6 +26,8 @@ from ..protocol.sockets import notice_the_end, receive, send
 from ..protocol.stream import Stream
 from ..protocol.wire import Codec
 
+#: How long another machine may take to prove that it has the key, in seconds.
+HANDSHAKE = 5
 #: How long what was sent last may take to leave at the end, in seconds.
 LINGER = 1.0
 #: How many may be dialling at once.
@@ -172,6 +174,8 @@ class Front:
         router: zmq.Socket[Any] = context.socket(zmq.ROUTER)
         router.set_hwm(0)
         router.router_mandatory = True
+        # What a stranger sends is kept until then.
+        router.handshake_ivl = HANDSHAKE * 1000
         router.curve_server = True
         router.curve_secretkey = secret
         router.curve_publickey = public

@@ -75,8 +75,8 @@ NO_PROTOCOL = {
     "IPython", "asyncio", "concurrent", "ipykernel", "jupyter_client", "multiprocessing", "subprocess", "threading",
     "tornado", "traitlets", "zmq",
 }  # fmt: skip
-#: Memory of what has travelled, by thread, and locks for it.
-THREADS_IN_PROTOCOL = {"pxkernel.protocol.pack", "pxkernel.protocol.arrive", "pxkernel.protocol.travel"}
+#: Memory of what has travelled, by thread, and locks for it; what a thread reads into.
+THREADS_IN_PROTOCOL = {f"pxkernel.protocol.{name}" for name in ("pack", "arrive", "travel", "stream")}
 
 #: Large copies are divided among threads.
 COPIES_IN_PROTOCOL = {"pxkernel.protocol.copying"}
