@@ -14,7 +14,7 @@ any more, or for which there is no engine, ends. Rule 2. An engine is as busy as
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -58,6 +58,10 @@ class Balancer:
         self.ready = self._pool.by_client
         #: Engines that may have room, by serial number, the one that has waited longest first.
         self._hungry: OrderedDict[int, Engine] = OrderedDict()
+        #: Those of them that have nothing to do, the one that has done nothing for longest first, and when that began, as a
+        #: number.
+        self._idle: OrderedDict[int, Engine] = OrderedDict()
+        self._idle_since: dict[int, int] = {}
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -151,9 +155,12 @@ class Balancer:
         return self._policy(self._with_room(lane))
 
     def _with_room(self, lane: Lane) -> Iterator[Engine]:
-        for engine in self._hungry.values():
-            if not engine.paused and self._pool.has_room(lane, engine, len(engine.sent)):
-                yield engine
+        """The engines that have room for the only task of a lane: nobody sends one task to an engine that is busy."""
+        engines: Iterable[Engine] = self._idle.values()
+        if (admitted := lane.serials(self._engines)) is not None and len(admitted) < len(self._idle):
+            waiting = sorted(filter(self._idle.__contains__, admitted), key=self._idle_since.__getitem__)
+            engines = map(self._idle.__getitem__, waiting)
+        return (engine for engine in engines if not engine.paused and lane.admits(engine))
 
     def hungry(self) -> list[Engine]:
         """The engines that may have room, the one that has waited longest first."""
@@ -171,10 +178,17 @@ class Balancer:
         elif engine.serial not in self._hungry or fed:
             self._hungry[engine.serial] = engine
             self._hungry.move_to_end(engine.serial)
+        if engine.sent or engine.serial not in self._hungry:
+            self._idle.pop(engine.serial, None)
+        elif engine.serial not in self._idle:
+            self._idle[engine.serial] = engine
+            self._idle_since[engine.serial] = next(self._numbers)
 
     def leave(self, engine: Engine) -> None:
         """An engine, or its kernel, is gone."""
         self._hungry.pop(engine.serial, None)
+        self._idle.pop(engine.serial, None)
+        self._idle_since.pop(engine.serial, None)
 
     def stranded(self) -> Sequence[tuple[Task, Ending]]:
         """The tasks for which there is no engine any more; they are removed."""

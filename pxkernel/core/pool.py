@@ -7,7 +7,7 @@ a task for an engine costs a step for each lane, not for each task. Clients take
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from .tables import Balance, Client, Engine, Task, burst
@@ -33,6 +33,18 @@ class Lane:
         if self._places is not None and engine.serial not in self._places:
             return False
         return terms.targets is None or engine.id in terms.targets
+
+    def among(self, engines: Mapping[int, Engine]) -> Iterable[Engine]:
+        """The engines of its targets; without targets all."""
+        if self._terms.targets is None:
+            return engines.values()
+        return (engines[engine] for engine in self._terms.targets if engine in engines)
+
+    def serials(self, engines: Mapping[int, Engine]) -> Set[int] | None:
+        """The serial numbers of the engines that it names; None: it names none."""
+        if self._places is not None or self._terms.targets is None:
+            return self._places
+        return {engine.serial for engine in self.among(engines)}
 
     def window(self, engine: Engine, engines: int) -> int:
         """How many tasks this engine may have at a time.
@@ -120,7 +132,7 @@ class Pool:
 
     def is_stranded(self, lane: Lane) -> bool:
         """Whether there is no engine for it; one that is being restarted will come back, as another one."""
-        return not any(lane.admits(engine) for engine in self._engines.values())
+        return not any(map(lane.admits, lane.among(self._engines)))
 
     def _drop_if_empty(self, lane: Lane) -> None:
         if not lane.tasks:
