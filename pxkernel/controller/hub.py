@@ -6,7 +6,7 @@ as what they are: ``fetch`` has them delivered again, under the rules for credit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..core.core import Core

@@ -46,6 +46,8 @@ class Roster:
         Tells the clients about engines that never became ready.
     watch
         ``watch(pid, function, *args)`` calls the function when the process has ended.
+    inside
+        The tasks that were sent to an engine and are not done.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Roster:
         handle: Callable[[Event], None],
         announce: Announce,
         watch: Callable[..., None],
+        inside: Callable[[int], list[str]],
     ):
         self._front = front
         self._channels = channels
@@ -63,6 +66,7 @@ class Roster:
         self._handle = handle
         self._announce = announce
         self._watch = watch
+        self._inside = inside
         self._records: dict[int, EngineRecord] = {}
         #: Engines that the cluster has started and that have died: they can be restarted.
         self._dead: dict[int, EngineRecord] = {}
@@ -314,7 +318,7 @@ class Roster:
         """Send a signal to an engine and what it has started; then call ``done``.
 
         SIGINT goes to the extension, if there is one, as an interrupt of whatever runs: at the edges of a cell the signal
-        itself would end the kernel.
+        itself would end the kernel. It names the tasks that may be that, so that it hits none that comes later.
 
         Raises
         ------
@@ -323,7 +327,7 @@ class Roster:
         """
         record = self.find(engine)
         if signum == signal.SIGINT and record.urgent is not None:
-            self._front.send(record.urgent, Interrupt([]))
+            self._front.send(record.urgent, Interrupt(self._inside(engine), only_now=True))
             done()
         elif record.adopted and record.info is not None:
             with contextlib.suppress(ProcessLookupError):

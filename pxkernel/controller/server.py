@@ -81,8 +81,9 @@ class Server:
         self._watch = Watch(self._loop.later)
         self._remote = RemoteClients(self._to_client)
         self._roster = Roster(
-            self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add
-        )
+            self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add,
+            self._inside,
+        )  # fmt: skip
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
         #: Connections to the front, by client.
@@ -421,6 +422,9 @@ class Server:
             self._handle(e.Fetched(client, read, amount))
         else:
             self._book.left(read)
+
+    def _inside(self, engine: int) -> list[str]:
+        return list(self._core.engines[engine].sent) if engine in self._core.engines else []
 
     def _announce_engines(
         self, joined: Sequence[int] = (), left: Sequence[tuple[int, str]] = (), restarting: Sequence[int] = ()

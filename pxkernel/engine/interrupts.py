@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
@@ -178,9 +178,15 @@ class InterruptGate:
 
     # -- in the listener's thread -------------------------------------------------------------------------------------
 
-    def mean(self, tasks: list[str]) -> None:
-        """These are to be interrupted, now or when they start; none: whatever runs."""
-        for task_id in tasks or filter(None, [self._running]):
+    def mean(self, tasks: Sequence[str], only_now: bool) -> None:
+        """These are to be interrupted, now or when they start.
+
+        With ``only_now`` only the one that runs; or a cell of another front end, which is no task and which nobody can name.
+        """
+        running = self._running
+        if only_now:
+            tasks = [running] if running is not None and (running in tasks or ":" not in running) else []
+        for task_id in tasks:
             self._meant[task_id] = time.monotonic()
         while len(self._meant) > REMEMBERED:
             self._meant.pop(next(iter(self._meant)), None)

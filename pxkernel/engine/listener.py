@@ -122,7 +122,7 @@ class Listener:
             for frames in stream.receive():
                 message = self._codec.decode(frames)
                 if isinstance(message, Interrupt):
-                    gate.mean(message.tasks)
+                    gate.mean(message.tasks, message.only_now)
                 elif isinstance(message, Recall):
                     recalled = self.claims.recall(message.tasks)
                     started = [task for task in message.tasks if task not in recalled]

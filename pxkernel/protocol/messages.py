@@ -89,11 +89,13 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Interrupt those of the tasks that run and abort the others; to an engine: interrupt whichever of them runs,
-    or, if none is named, whatever runs.
+    """Interrupt those of the tasks that run and abort the others; to an engine: interrupt them, now or when they start.
+
+    With ``only_now`` only what runs when this arrives: one of the tasks, or a cell of another front end.
     """
 
     tasks: list[str]
+    only_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class World:
         self.events, self.announced, self.answers = [], [], []
         self.roster = Roster(
             self.front, self.channels, self.launcher, self.events.append,
-            lambda *changes: self.announced.append(changes), lambda *_: None,
+            lambda *changes: self.announced.append(changes), lambda *_: None, lambda engine: ["c:1"],
         )  # fmt: skip
         self.questions = Questions()
         lifecycle = Lifecycle(self.roster, lambda: self.announced.append(()), [{"A": "0"}, {"A": "1"}])

@@ -23,6 +23,7 @@ EXAMPLES = [
     m.Submit([["apply", {}, [["s1:1", 0], ["s1:2", 1]]], ["cell", {"silent": False}, []], ["map", {}, []]], PAYLOADS),
     m.Abort(["s1:1"]),
     m.Interrupt([]),
+    m.Interrupt(["a:1"], True),
     m.Ask(1, "stop", {"now": True}),
     m.Answer(1, [1.5, "ä\u2028😀"], None),
     m.Answer(2, None, {"ename": "KeyError", "evalue": "'no'", "mro": [["builtins", "KeyError"]]}),
