@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--ip", default=None, help="listen for clients on other machines at this address, * for all; encrypted")
     start.add_argument("--port", type=int, default=0, help="... on this port (default: any that is free)")
     start.add_argument("--location", default=None, help="... and this is the name by which they find this machine")
+    start.add_argument("--reuse", action="store_true", help="... with the keys and the port of the last time")
     start.add_argument("--daemonize", action="store_true", help="leave it running and return")
     start.set_defaults(run=_start)
 
@@ -114,6 +115,7 @@ def _start(options: argparse.Namespace) -> int:
         controller_ip=options.ip,
         controller_location=options.location,
         controller_port=options.port,
+        controller_reuse=options.reuse,
         shutdown_atexit=not options.daemonize,
     )
     if options.daemonize:

@@ -69,6 +69,9 @@ class Cluster(Findable, EngineOperations):
         The name or address by which other machines find this one; None: ``controller_ip``, or this machine's name.
     controller_port
         The one port that must be open; 0: any that is free.
+    controller_reuse
+        Whether the keys and the port are those of the last cluster of this name that was started so: then the copies of its
+        file are valid again (features CTL-08).
     environment
         Variables for the engines beside those of this process: a mapping, or a function of the engine id, called here,
         for one GPU per engine ``lambda i: {"CUDA_VISIBLE_DEVICES": str(i % 4)}``. They are there when the kernel starts,
@@ -98,7 +101,7 @@ class Cluster(Findable, EngineOperations):
     ClusterError
         The platform is Windows, or ``cluster_id`` or ``profile`` is no name for a folder.
     TypeError, ValueError
-        An argument, which the text names, cannot mean anything; or there is a location or a port and no ``controller_ip``.
+        An argument, which the text names, cannot mean anything; or there is a location, a port or something to reuse and no ``controller_ip``.
     """
 
     n = Wish(wishes.check_n)
@@ -109,13 +112,14 @@ class Cluster(Findable, EngineOperations):
     controller_ip = Wish(wishes.check_ip)
     controller_location = Wish(wishes.check_location)
     controller_port = Wish(wishes.check_port)
+    controller_reuse = Wish(partial(wishes.check_bool, "controller_reuse"))
     environment = Wish(wishes.check_environment)
     on_start = Wish(wishes.check_on_start)
     preload = Wish(wishes.check_preload)
     store = Wish(check_store)
     store_limit = Wish(check_store_limit)
     scheme = Wish(check_scheme)
-    shutdown_atexit = Wish(wishes.check_shutdown_atexit)
+    shutdown_atexit = Wish(partial(wishes.check_bool, "shutdown_atexit"))
     engine_timeout = Wish(wishes.check_seconds)
 
     def __init__(
@@ -132,6 +136,7 @@ class Cluster(Findable, EngineOperations):
         controller_ip: str | None = None,
         controller_location: str | None = None,
         controller_port: int = 0,
+        controller_reuse: bool = False,
         environment: Environment | None = None,
         on_start: OnStart | None = None,
         preload: Sequence[str] = (),
@@ -155,6 +160,7 @@ class Cluster(Findable, EngineOperations):
         self.controller_ip = controller_ip
         self.controller_location = controller_location
         self.controller_port = controller_port
+        self.controller_reuse = controller_reuse
         self.environment = environment
         self.on_start = on_start
         self.preload = preload
@@ -183,8 +189,10 @@ class Cluster(Findable, EngineOperations):
             return client.top(timeout=representation.PATIENCE)
 
     def _check_place(self) -> None:
-        if not self.controller_ip and (self.controller_location or self.controller_port):
-            raise ValueError("controller_location and controller_port are for a controller with a controller_ip")
+        if not self.controller_ip and (self.controller_location or self.controller_port or self.controller_reuse):
+            raise ValueError(
+                "controller_location, controller_port and controller_reuse are for a controller with a controller_ip"
+            )
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
@@ -249,6 +257,7 @@ class Cluster(Findable, EngineOperations):
             ip=self.controller_ip,
             port=self.controller_port,
             location=self.controller_location,
+            keys=str(clusterfile.keys_of(self.cluster_id, self.profile)) if self.controller_reuse else None,
             scheme=self.scheme,
         )
         self._process, self._file = start_controller(settings, limits)

@@ -169,10 +169,10 @@ def check_seconds(timeout: float) -> float:
     return timeout
 
 
-def check_shutdown_atexit(value: bool) -> bool:
-    """Whether the cluster ends with its process; raises TypeError if it is no bool."""
+def check_bool(name: str, value: bool) -> bool:
+    """A bool; raises TypeError, which names the argument, if it is none."""
     if not isinstance(value, bool):
-        raise TypeError(f"shutdown_atexit must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, not {value!r}")
     return value
 
 

@@ -25,6 +25,7 @@ from ..protocol.sharing import can_open, inlined
 from ..protocol.sockets import notice_the_end, receive, send
 from ..protocol.stream import Stream
 from ..protocol.wire import Codec
+from .keys import Keys
 
 #: How long another machine may take to prove that it has the key, in seconds.
 HANDSHAKE = 5
@@ -148,8 +149,8 @@ class Front:
         self._listener.listen(BACKLOG)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
-    def listen(self, context: zmq.Context[Any], ip: str, port: int) -> tuple[int, str]:
-        """Listen for other machines too, encrypted, for whoever has the key that is returned (design, decision 12).
+    def listen(self, context: zmq.Context[Any], ip: str, port: int, keys: Keys) -> int:
+        """Listen for other machines too, encrypted, for whoever has the public key (design, decision 12); the port.
 
         Parameters
         ----------
@@ -159,26 +160,22 @@ class Front:
             The address of an interface; "*": all of them.
         port
             0: any that is free.
-
-        Returns
-        -------
-        tuple of int and str
-            The port, and the public key of this controller.
+        keys
+            The CURVE keys among them.
 
         Raises
         ------
         ClusterError
             It is not possible.
         """
-        public, secret = zmq.curve_keypair()
         router: zmq.Socket[Any] = context.socket(zmq.ROUTER)
         router.set_hwm(0)
         router.router_mandatory = True
         # What a stranger sends is kept until then.
         router.handshake_ivl = HANDSHAKE * 1000
         router.curve_server = True
-        router.curve_secretkey = secret
-        router.curve_publickey = public
+        router.curve_secretkey = keys.secret.encode()
+        router.curve_publickey = keys.public.encode()
         notice_the_end(router)
         try:
             router.bind(f"tcp://{ip}:{port or '*'}")
@@ -188,7 +185,7 @@ class Front:
         self._router = router
         self._selector.register(router.getsockopt(zmq.FD), selectors.EVENT_READ, self._remote_ready)
         bound = router.getsockopt_string(zmq.LAST_ENDPOINT)
-        return int(bound.rpartition(":")[2]), public.decode()
+        return int(bound.rpartition(":")[2])
 
     # -- what comes ---------------------------------------------------------------------------------------------------
 

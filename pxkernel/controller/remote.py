@@ -10,14 +10,17 @@ import socket
 from collections.abc import Callable
 
 from ..protocol.messages import Ack, Message
+from .keys import Keys
 from .settings import Settings
 
 #: How often something is sent, in seconds.
 INTERVAL = 5.0
 
 
-def listen_for_others(listen: Callable[[str, int], tuple[int, str]], settings: Settings) -> dict[str, str]:
+def listen_for_others(listen: Callable[[str, int, Keys], int], settings: Settings, keys: Keys) -> dict[str, str]:
     """Listen for other machines, with ``Front.listen``, if the user wants that; what the cluster file says about it.
+
+    The keys and the port are kept for the next time if the user wants that, too (features CTL-08).
 
     Raises
     ------
@@ -26,9 +29,11 @@ def listen_for_others(listen: Callable[[str, int], tuple[int, str]], settings: S
     """
     if settings.ip is None:
         return {}
-    port, key = listen(settings.ip, settings.port)
+    port = listen(settings.ip, settings.port or keys.port, keys)
+    if settings.keys is not None:
+        keys.keep(settings.keys, port)
     location = settings.location or (socket.gethostname() if _is_interface(settings.ip) else settings.ip)
-    return {"url": f"tcp://{location}:{port}", "curve_serverkey": key}
+    return {"url": f"tcp://{location}:{port}", "curve_serverkey": keys.public}
 
 
 def _is_interface(ip: str) -> bool:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import resource
-import secrets
 import signal
 import sys
 import time
@@ -33,6 +32,7 @@ from .comms import Comms
 from .front import Front, Peer
 from .hub import Hub
 from .inspection import Inspector
+from .keys import Keys
 from .launcher import Launcher, Recipe
 from .lifecycle import Lifecycle
 from .loop import Loop, guarded
@@ -62,13 +62,16 @@ class Server:
         store = open_store(settings)
         self._context: zmq.Context[Any] = zmq.Context()
         _raise_limits(self._context)
-        key = secrets.token_bytes(32)
+        keys = Keys.of(settings.keys)
         self._loop = Loop()
-        self._front = Front(Path(settings.sockets) / "controller", key, self._loop.selector, self._received, self._gone)
+        self._front = Front(
+            Path(settings.sockets) / "controller", bytes.fromhex(keys.signing), self._loop.selector, self._received, self._gone
+        )
         self.address = self._front.address
         self._cluster = ClusterFile(
-            settings.cluster_id, settings.directory, settings.sockets, self.address, key.hex(), os.getpid(),
-            settings.owner_pid, settings.profile, **listen_for_others(partial(self._front.listen, self._context), settings),
+            settings.cluster_id, settings.directory, settings.sockets, self.address, keys.signing, os.getpid(),
+            settings.owner_pid, settings.profile,
+            **listen_for_others(partial(self._front.listen, self._context), settings, keys),
         )  # fmt: skip
         self._cluster.write()
         self._core = Core(policy(settings.scheme, random.Random()))

@@ -69,6 +69,8 @@ class Settings:
     ip: str | None = None
     port: int = 0
     location: str | None = None
+    #: The file in which the keys and the port stay for the next time, None: they do not.
+    keys: str | None = None
     #: Where delivered results are kept: "memory", "sqlite", "sqlite:<path>" or "none".
     store: str = "memory"
     #: Bytes.

@@ -175,6 +175,12 @@ def folder(cluster_id: str, profile: str = DEFAULT_PROFILE) -> Path:
     return runtime_directory() / (name if profile == DEFAULT_PROFILE else f"{profile}@{name}")
 
 
+def keys_of(cluster_id: str, profile: str = DEFAULT_PROFILE) -> Path:
+    """Where the keys of a cluster stay when it has ended, if its user wants that; raises as ``folder``."""
+    directory = folder(cluster_id, profile)
+    return directory.with_name(f".{directory.name}.keys")
+
+
 def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE) -> tuple[Path, Path]:
     """Make the directory of a new cluster and the directory of its sockets.
 

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 import zmq
 
 import pxkernel as px
+from pxkernel.protocol import clusterfile
 from pxkernel.protocol.messages import Hello
 from pxkernel.protocol.sockets import notice_the_end
 from pxkernel.protocol.wire import Codec
@@ -225,3 +227,22 @@ def test_a_dead_link_is_noticed():
         notice_the_end(socket)
         idle = socket.tcp_keepalive_idle + 9 * socket.tcp_keepalive_intvl
         assert socket.tcp_keepalive == 1 and socket.tcp_maxrt == 1000 * idle
+
+
+def test_copies_of_the_cluster_file_stay_valid(tmp_path):
+    """CTL-08: ``controller_reuse`` keeps the keys and the port, without it both are new."""
+    options = {"n": 1, "cluster_id": "reused", "controller_ip": "127.0.0.1"}
+    copy = tmp_path / "copy.json"
+    with px.Cluster(**options, controller_reuse=True) as rc:
+        content = json.loads((Path(rc.directory) / "cluster.json").read_text())
+        copy.write_text(json.dumps({**content, "host": "elsewhere"}))
+    with px.Cluster(**options, controller_reuse=True), px.Client(copy) as other:
+        other.wait_for_engines(1)
+        assert other[0].apply_sync(lambda: 7) == 7
+    keys = clusterfile.keys_of("reused")
+    keys.unlink()
+    with px.Cluster(**options), pytest.raises((TimeoutError, px.ClusterError)):
+        px.Client(copy, timeout=1)
+    assert not keys.exists()
+    with pytest.raises(ValueError, match="controller_reuse"):
+        px.Cluster(controller_reuse=True)

@@ -1,9 +1,13 @@
 """Clients on other machines: when something is sent to them (SEC-05)."""
 
+from dataclasses import replace
+
 import pytest
 
+from pxkernel.controller.keys import Keys
 from pxkernel.controller.remote import INTERVAL, RemoteClients, listen_for_others
 from pxkernel.controller.settings import Settings
+from pxkernel.errors import ClusterError
 from pxkernel.protocol.messages import Ack
 
 
@@ -42,8 +46,11 @@ def test_who_is_found_to_be_gone_is_forgotten():
     remote.remove("never there")
 
 
-def listen(ip, port):
-    return port or 4711, "key"
+KEYS = Keys("00", "public", "secret")
+
+
+def listen(ip, port, keys):
+    return port or 4711
 
 
 @pytest.mark.parametrize(
@@ -61,9 +68,31 @@ def listen(ip, port):
 def test_where_others_find_the_controller(monkeypatch, options, url):
     monkeypatch.setattr("socket.gethostname", lambda: "HOST")
     monkeypatch.setattr("socket.if_nameindex", lambda: [(1, "lo"), (2, "eth0")])
-    found = listen_for_others(listen, Settings("id", "default", "d", "s", **options))
-    assert found == {"url": url, "curve_serverkey": "key"}
+    found = listen_for_others(listen, Settings("id", "default", "d", "s", **options), KEYS)
+    assert found == {"url": url, "curve_serverkey": "public"}
 
 
 def test_a_controller_of_this_machine_only():
-    assert listen_for_others(None, Settings("id", "default", "d", "s")) == {}
+    assert listen_for_others(None, Settings("id", "default", "d", "s"), KEYS) == {}
+
+
+def test_keys_stay_for_the_next_time(tmp_path):
+    """CTL-08: what a copy of the cluster file has in it; 0600."""
+    place = tmp_path / "keys"
+    first, other = Keys.of(str(place)), Keys.of(str(place))
+    assert first != other and not place.exists()
+    options = Settings("id", "default", "d", "s", ip="10.0.0.1", keys=str(place))
+    listen_for_others(listen, options, first)
+    assert place.stat().st_mode & 0o777 == 0o600
+    again = Keys.of(str(place))
+    assert again == replace(first, port=4711)
+    asked = []
+    listen_for_others(lambda ip, port, keys: asked.append((port, keys)) or port, options, again)
+    assert asked == [(4711, again)]
+
+
+def test_a_file_that_has_no_keys(tmp_path):
+    """CTL-08"""
+    (tmp_path / "keys").write_text("{}")
+    with pytest.raises(ClusterError, match="does not have the keys"):
+        Keys.of(str(tmp_path / "keys"))
