@@ -353,13 +353,17 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
     def _send_off(self, result: AsyncResult, parts: Sequence[Part], message: m.Submit, track: bool = False) -> None:
         """Register the parts of a result, and send them."""
         self._submitted = next(self._numbers)
-        for part in parts:
-            self._pending[part.msg_id] = (result, part)
-            self._known[part.msg_id] = result
-            self.history.append(part.msg_id)
+        tracker = result._tracker = SendTracker() if track and parts else None
+        try:
+            for part in parts:
+                self._pending[part.msg_id] = (result, part)
+                self._known[part.msg_id] = result
+                self.history.append(part.msg_id)
+        finally:
+            # After a Ctrl-C as well: what is registered and never sent would be waited for.
+            if parts:
+                self._connection.send(message, tracker)
         if parts:
-            tracker = result._tracker = SendTracker() if track else None
-            self._connection.send(message, tracker)
             if self._lost is not None:
                 # It was lost after the check, and what was registered since has not been told.
                 self._fail_pending(self._lost)

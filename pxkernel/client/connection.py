@@ -6,6 +6,7 @@ given to the handler in the I/O thread, which therefore must not block.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -33,6 +34,7 @@ from ..protocol.messages import (
 )  # fmt: skip
 from ..protocol.pack import detached
 from ..protocol.sharing import is_shared, probe, share, size
+from ..protocol.stream import pieces
 from ..protocol.wire import Codec
 from .backlog import Backlog
 from .links import Link, LocalLink, RemoteLink
@@ -76,11 +78,12 @@ class Connection:
         self._unacknowledged = {False: 0, True: 0}
         #: What came together with the controller's answer.
         self._early: list[list[Any]] = []
-        self._woken = False
         self._pipe_lock = threading.Lock()
         self._closing = False
         self._linger = 1000
         self._lost = False
+        #: Whether the I/O thread sends nothing any more, nor does any other.
+        self._ended = False
         self._pid = os.getpid()
         #: Whether the controller opens shared memory of this process.
         self.shares = False
@@ -101,6 +104,7 @@ class Connection:
         except OSError:
             raise ClusterError(f"the cluster of {self._cluster.path} has just ended") from None
         self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
         self._close_pipe = weakref.finalize(self, _close, self._wake_read, self._wake_write)
         # At exit the thread may still be running.
         self._close_pipe.atexit = False
@@ -142,17 +146,25 @@ class Connection:
         """
         if os.getpid() != self._pid:
             raise RuntimeError("a Client cannot be used in a forked process: make a new one there")
-        if isinstance(message, Submit) and tracker is None and self._sent_at_once(message):
-            return
-        self._outgoing.append((message, tracker))
-        # A Ctrl-C between the next two lines leaves it woken in name only, and is followed by an Interrupt.
-        if not self._woken or isinstance(message, Interrupt):
-            self._woken = True
+        #: Has something in it when the message has been handed over: no bytecode, so no Ctrl-C, comes between.
+        handed: list[None] = []
+        try:
+            if not isinstance(message, Submit) or tracker is not None or not self._sent_at_once(message, handed):
+                handed.extend(map(self._outgoing.append, ((message, tracker),)))
+                self._wake()
+        except (TypeError, ValueError):
+            # It is none.
+            raise
+        except BaseException:
+            # What a KeyboardInterrupt has left undone is done in the I/O thread.
+            if not handed:
+                self._outgoing.append((message, tracker))
             self._wake()
-        if self._lost:
+            raise
+        if self._ended:
             self._give_up()
 
-    def _sent_at_once(self, message: Submit) -> bool:
+    def _sent_at_once(self, message: Submit, handed: list[None]) -> bool:
         """Send a submission from the caller's thread if nothing is before it, which saves a change of threads.
 
         Not while another one is on its way: then this thread goes on, and many calls travel in one message.
@@ -160,18 +172,14 @@ class Connection:
         if self._awaiting or self._outgoing or not self._link.any_thread:
             return False
         with self._sending:
-            if self._outgoing or self._lost or not self._backlog.passes:
+            if self._outgoing or self._ended or not self._backlog.passes:
                 return False
-            frames = self._codec.encode(message)
-            try:
-                self._awaiting = True
-                if not self._link.send(frames):
-                    self._wake()
-                self._backlog.passed(message)
-            except BaseException:
-                # A KeyboardInterrupt: what it has left undone is done in the I/O thread.
+            parts = pieces(self._codec.encode(message))
+            self._awaiting = True
+            handed.extend(map(self._link.take, (parts,)))
+            if not self._link.flush():
                 self._wake()
-                raise
+            self._backlog.passed(message)
         return True
 
     def prepared(self, payload: Payload, copy: bool) -> Payload:
@@ -183,7 +191,8 @@ class Connection:
 
     def _wake(self) -> None:
         # Under a lock with the closing: the number of a closed descriptor may mean another file by then.
-        with self._pipe_lock:
+        # Full: it will look anyway.
+        with self._pipe_lock, contextlib.suppress(BlockingIOError):
             if self._close_pipe.alive:
                 os.write(self._wake_write, b"\0")
 
@@ -216,12 +225,12 @@ class Connection:
             woken, readable = self._link.wait(self._wake_read, None)
             if woken:
                 os.read(self._wake_read, 4096)
-                # Cleared before the queue is read: who appends after that wakes again.
-                self._woken = False
             for withdrawn in self._send_all():
                 self._on_message(withdrawn)
             if readable:
                 self._receive_all()
+        with self._sending:
+            self._ended = True
         self._link.close(0 if self._lost else self._linger)
         self._give_up()
 

@@ -18,8 +18,8 @@ from .asyncresult import AsyncResult
 from .signals import number_of
 
 if TYPE_CHECKING:
-    from .targets import Targets
     from .records import Part
+    from .targets import Targets
 
 #: How long engines may take to end or to be restarted, in seconds.
 END_TIMEOUT = 60.0

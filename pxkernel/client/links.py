@@ -10,7 +10,7 @@ import zmq
 
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.sockets import COPIED, notice_the_end, receive, send
-from ..protocol.stream import Stream
+from ..protocol.stream import Piece, Stream, pieces
 from .tracking import SendTracker
 
 
@@ -23,8 +23,11 @@ class Link(Protocol):
     def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
         """Send a message; False: a part of it goes in ``wait``. What cannot be sent any more is dropped."""
 
-    def flush(self) -> None:
-        """Send what has not gone."""
+    def take(self, pieces: Sequence[Piece]) -> None:
+        """If ``any_thread``: take a message over, as ``Stream.take``."""
+
+    def flush(self) -> bool:
+        """Send what has not gone; whether all has."""
 
     def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
         """Wait until the descriptor ``wake`` or this can be read, or more can be sent, at most ``timeout`` seconds.
@@ -60,6 +63,8 @@ class LocalLink:
 
     def __init__(self, address: str):
         self._stream = Stream.connect(address)
+        #: As ``Stream.take``.
+        self.take = self._stream.take
         self._poll = select.poll()
         self._poll.register(self._stream, select.POLLIN)
 
@@ -68,18 +73,16 @@ class LocalLink:
             for tracker in trackers:
                 tracker.hand_over()
 
+        self.take(pieces(frames, sent if trackers else None))
+        return self.flush()
+
+    def flush(self) -> bool:
         try:
-            return self._stream.send(frames, sent if trackers else None)
+            return self._stream.flush()
         except OSError:
             # Who receives will see its end.
             self._stream.drop()
             return True
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            self._stream.drop()
 
     def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
         self._poll.register(wake, select.POLLIN)
@@ -129,8 +132,11 @@ class RemoteLink:
             waiting.hand_over(tracker)
         return True
 
-    def flush(self) -> None:
-        """zmq does."""
+    def take(self, pieces: Sequence[Piece]) -> None:
+        raise NotImplementedError
+
+    def flush(self) -> bool:
+        return True  # zmq sends
 
     def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
         poller = zmq.Poller()

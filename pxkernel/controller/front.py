@@ -7,7 +7,9 @@ ROUTER, encrypted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import select
 import selectors
 import socket
 import sys
@@ -20,10 +22,10 @@ from weakref import WeakValueDictionary
 import zmq
 
 from ..errors import ClusterError, ProtocolError
-from ..protocol.messages import Answer, Hello, Message
+from ..protocol.messages import Answer, Hello, Message, Refused
 from ..protocol.sharing import can_open, inlined
 from ..protocol.sockets import notice_the_end, receive, send
-from ..protocol.stream import Stream
+from ..protocol.stream import Stream, wait
 from ..protocol.wire import Codec
 from .keys import Keys
 
@@ -192,15 +194,28 @@ class Front:
     def _accept(self, events: int) -> None:
         try:
             connection, _ = self._listener.accept()
-        except BlockingIOError:
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._refuse()
+                raise
+            # It has gone meanwhile.
             return
-        except OSError:
-            # Else it would be ready for ever.
-            os.close(self._spare)
-            self._listener.accept()[0].close()
-            self._spare = os.open(os.devnull, os.O_RDONLY)
-            raise
         self._local.add(LocalPeer(Stream(connection), self._selector, self.read))
+
+    def _refuse(self) -> None:
+        """Close the connection of whoever dials, for which there is no descriptor: it would be ready for ever."""
+        spare, self._spare = self._spare, -1
+        with contextlib.suppress(OSError):
+            if spare >= 0:
+                os.close(spare)
+                self._listener.accept()[0].close()
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def drain(self, peer: Peer | None) -> None:
+        """Take all that has come from a peer whose process has ended."""
+        end = time.monotonic() + LINGER
+        while peer in self._local and wait(peer.stream, select.POLLIN, 0.0) and time.monotonic() < end:  # type: ignore[union-attr]
+            self.read(peer)
 
     def read(self, peer: Peer | None) -> None:
         """Take what has come from a peer, if it is one of this machine. What is not signed is dropped."""
@@ -211,6 +226,7 @@ class Front:
         except (EOFError, ProtocolError) as reason:
             if isinstance(reason, ProtocolError):
                 print(f"dropped: {reason}", file=sys.stderr, flush=True)
+                self.send(peer, Refused(f"the controller cannot understand you: {reason}"))
             self._drop(peer)
             self._on_gone(peer)
             return
@@ -286,7 +302,8 @@ class Front:
         """Stop listening. What was sent last is given a second to leave."""
         self._selector.unregister(self._listener)
         self._listener.close()
-        os.close(self._spare)
+        if self._spare >= 0:
+            os.close(self._spare)
         end = time.monotonic() + LINGER
         for peer in self._local:
             with contextlib.suppress(OSError):

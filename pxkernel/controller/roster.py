@@ -230,7 +230,7 @@ class Roster:
         (engine,) = self.reserve(1)
         record = EngineRecord(engine, adopted=True, info={**hello.info["connection"], "pid": hello.pid})
         self._records[engine] = record
-        self._watch(hello.pid, self.ended, record.id, "ended")
+        self._watch(hello.pid, self.hung_up, record.id)
         self._welcome(record, peer)
 
     def _welcome(self, record: EngineRecord, peer: Peer) -> None:
@@ -260,8 +260,15 @@ class Roster:
         """The launcher has seen the end of a kernel, or could not start it."""
         if self.is_current(engine, incarnation):
             # The results that it has sent before its end.
-            self._front.read(self._records[engine].peer)
+            self._front.drain(self._records[engine].peer)
             self.ended(engine, reason)
+
+    def hung_up(self, engine: int) -> None:
+        """The process of an adopted kernel has ended, or its connection; the launcher tells of others."""
+        record = self._records.get(engine)
+        if record is not None and record.adopted:
+            self._front.drain(record.peer)
+            self.ended(engine, "ended")
 
     def ended(self, engine: int, reason: str) -> None:
         """It has died, left, or never started; ``reason`` completes the sentence "engine 3 ..."."""

@@ -196,9 +196,11 @@ class Server:
         guarded(self._on_message[type(message)], peer, message)
 
     def _gone(self, peer: Peer) -> None:
-        """The connection of a peer has ended. The end of an engine is told by whoever watches its process."""
+        """The connection of a peer has ended."""
         if (client := self._front.client(peer)) is not None:
             guarded(self._client_gone, client)
+        elif (engine := self._front.engine(peer)) is not None:
+            guarded(self._roster.hung_up, engine)
 
     def _to_client(self, client: str, message: m.Message) -> None:
         peer = self._clients.get(client)
@@ -234,18 +236,23 @@ class Server:
         if hello.info.get("remote"):
             self._remote.add(hello.session)
         else:
-            self._watch.add(hello.pid, self._client_gone, hello.session)
+            self._watch.add(hello.pid, self._client_ended, hello.session)
 
     def _client_gone(self, client: str) -> None:
         peer = self._clients.pop(client, None)
         if peer is not None:
-            self._watch.remove(self._client_gone, client)
+            self._watch.remove(self._client_ended, client)
             self._remote.remove(client)
-            del self._front.who[peer]
+            self._front.forget(peer)
             self._relay.close(client)
             self._prompts.client_gone(client)
             self._comms.client_gone(client)
             self._handle(e.ClientLeft(client))
+
+    def _client_ended(self, client: str) -> None:
+        """Its process has; what it has sent counts."""
+        self._front.drain(self._clients.get(client))
+        self._client_gone(client)
 
     def _client_of(self, peer: Peer) -> str | None:
         client = self._front.client(peer)

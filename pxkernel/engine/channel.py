@@ -45,7 +45,7 @@ from ..protocol.wire import Codec, raw
 from . import lifeline
 from .adoption import connection_info, runs_a_cell
 from .debugging import BreakpointHook
-from .ending import end_control_first
+from .ending import end_control_first, end_if_forked
 from .interrupts import InterruptGate
 from .listener import Listener
 from .parents import header_of, output_of
@@ -81,6 +81,7 @@ class TaskChannel:
     def __init__(self, kernel: Any, cluster: ClusterFile, launched: dict[str, Any] | None):
         self.engine_id: int | None = launched["id"] if launched else None
         self.active = False
+        self._pid = os.getpid()
         self._kernel = kernel
         self._cluster = cluster
         self._launched = launched
@@ -105,6 +106,7 @@ class TaskChannel:
         self._task: str | None = None
         self._typed: str | None = None
         self._connected = True
+        self._welcome = False
         self._task_runs = False
         self._cells = 0
         self._serving = False
@@ -180,6 +182,7 @@ class TaskChannel:
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.engine_id = welcome.engine_id
+        self._welcome = True
         self._runner.shares = bool(welcome.info.get("memory"))
         self._proof = None
 
@@ -214,7 +217,8 @@ class TaskChannel:
             while self._lent.open and (left := end - time.monotonic()) > 0:
                 if wait(self._stream, select.POLLIN, left):
                     self._read_all()
-            self._close()
+            if self.active:
+                self._close()
 
     def _close(self) -> None:
         if self.active:
@@ -311,9 +315,12 @@ class TaskChannel:
         self._lent = Lent()
         if self._launched is None:
             self._close()
-        else:
+        elif self._welcome:
             # It ends this engine, or the lifeline does.
             self._loop.remove_handler(self._stream)
+        else:
+            # It had no descriptor for this engine, and knows nothing of it.
+            self._controller_is_gone()
 
     def _serve(self) -> None:
         """Called by the event loop when something may have arrived, and after a cell."""
@@ -363,6 +370,7 @@ class TaskChannel:
             if kind != "execute":
                 events.trigger("pre_execute")
             outcome = self._runner.run(task_id, kind, payload)
+            end_if_forked(self._pid)
             if isinstance(outcome, tuple):
                 events.trigger("post_execute")
         if isinstance(outcome, tuple):
@@ -374,6 +382,7 @@ class TaskChannel:
     async def _run_async(self, task_id: str, kind: str, outcome: Awaitable[Outcome]) -> None:
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
             done = await outcome
+            end_if_forked(self._pid)
             if kind != "execute":
                 self._kernel.shell.events.trigger("post_execute")
         self._report(task_id, done)

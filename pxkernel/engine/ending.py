@@ -8,6 +8,9 @@ asked for the end loses patience and sends a signal. Here the control thread end
 from __future__ import annotations
 
 import atexit
+import contextlib
+import os
+import sys
 from threading import Thread
 from typing import Any
 
@@ -18,6 +21,15 @@ PATIENCE = 1.0
 def end_control_first(kernel: Any) -> None:
     """Call it when the kernel has started: what was registered last runs first."""
     atexit.register(_end, kernel.control_thread)
+
+
+def end_if_forked(pid: int) -> None:
+    """End this process unless it is the engine, whose number is ``pid``: a task has forked it and has returned in it too."""
+    if os.getpid() != pid:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(0)
 
 
 def _end(control: Any) -> None:

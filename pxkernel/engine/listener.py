@@ -88,7 +88,9 @@ class Listener:
         self._thread.start()
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread; idempotent."""
+        if self._closing:
+            return
         self._closing = True
         self.wake()
         if self._thread is not None:

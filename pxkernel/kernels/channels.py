@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +89,7 @@ class Channels:
         #: sending takes them away.
         self.pending: set[str] = set()
         #: Messages that were taken from their socket early, by channel: ``receive`` gives them first.
-        self._early: dict[str, list[list[bytes]]] = {}
+        self._early: dict[str, deque[list[bytes]]] = defaultdict(deque)
         identity = b"px-" + uuid.uuid4().hex[:12].encode()
         self.shell = self._router(identity)
         self.control = self._router(identity)
@@ -135,7 +136,7 @@ class Channels:
             return
         for channel in ("shell", "control", "stdin"):
             socket = getattr(self, channel)
-            self._early.setdefault(channel, []).extend(_take_out(socket))
+            self._early[channel].extend(_take_out(socket))
             socket.disconnect(peer.addresses[channel])
             self.pending.add(channel)
         self._orders.send_multipart([b"disconnect", peer.addresses["iopub"].encode()])
@@ -192,11 +193,11 @@ class Channels:
         Messages with a wrong signature, and those of kernels that are not connected any more, are dropped.
         """
         socket = getattr(self, channel)
-        early = self._early.pop(channel, [])
+        early = self._early[channel]
         self.pending.add(channel)
         for _ in range(limit):
             try:
-                frames = early.pop(0) if early else socket.recv_multipart(zmq.NOBLOCK)
+                frames = early.popleft() if early else socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 self.pending.discard(channel)
                 return

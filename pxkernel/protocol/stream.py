@@ -9,13 +9,16 @@ each way, measured).
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from ..errors import ProtocolError
 from .wire import raw
@@ -33,6 +36,7 @@ MOST_FRAMES = 1 << 20
 _QUIETLY = (getattr(socket, "MSG_NOSIGNAL", 0),)
 _COUNT = struct.Struct("<I")
 _buffers = threading.local()
+_open: WeakSet[Stream] = WeakSet()
 #: Bytes to send, how many of them have gone (a list of the parts), and whom to tell when all have.
 Piece = tuple[Any, list[int], Callable[[], None] | None]
 
@@ -52,12 +56,15 @@ class Stream:
         connection.setblocking(False)
         self._socket = connection
         self._pieces: deque[Piece] = deque()
+        #: Takes the ``pieces`` of a message over, in one step that no signal handler divides; ``flush`` sends them.
+        self.take = self._pieces.extend
         #: The beginning of a message.
         self._rest = b""
         #: The frames of a long message, the one that is being filled, and the bytes in it.
         self._long: list[bytearray] = []
         self._index = 0
         self._inside = 0
+        _open.add(self)
 
     @classmethod
     def connect(cls, address: str) -> Stream:
@@ -99,7 +106,7 @@ class Stream:
         OSError
             The other end has gone.
         """
-        self._pieces.extend(_pieces(frames, sent))
+        self.take(pieces(frames, sent))
         return self.flush()
 
     def flush(self) -> bool:
@@ -134,8 +141,9 @@ class Stream:
 
     def finish(self, timeout: float | None = None) -> bool:
         """Wait until all has gone, at most ``timeout`` seconds (None: as long as it takes); whether it has."""
+        end = None if timeout is None else time.monotonic() + timeout
         while not self.flush():
-            if not wait(self, select.POLLOUT, timeout):
+            if not wait(self, select.POLLOUT, None if end is None else end - time.monotonic()):
                 return False
         return True
 
@@ -244,23 +252,32 @@ def path_of(address: str) -> str:
     return address.removeprefix("ipc://")
 
 
-def _pieces(frames: Sequence[Any], sent: Callable[[], None] | None) -> list[Piece]:
-    """What is written at once: short frames in a row as one, long ones without a copy."""
+def pieces(frames: Sequence[Any], sent: Callable[[], None] | None = None) -> list[Piece]:
+    """What of a message is written at once: short frames in a row as one, long ones without a copy."""
     lengths = list(map(len, frames))
     head = struct.pack(f"<I{len(frames)}Q", len(frames), *lengths)
     if sum(lengths) < SHORT:
         return [(head + b"".join(map(raw, frames)), [], sent)]
-    pieces: list[Piece] = []
+    found: list[Piece] = []
     row = [head]
     for frame, length in zip(frames, lengths, strict=True):
         if length < SHORT:
             row.append(raw(frame))
             continue
         if row:
-            pieces.append((b"".join(row), [], None))
+            found.append((b"".join(row), [], None))
             row = []
-        pieces.append((raw(frame), [], None))
+        found.append((raw(frame), [], None))
     if row:
-        pieces.append((b"".join(row), [], None))
-    data, parts, _ = pieces.pop()
-    return [*pieces, (data, parts, sent)]
+        found.append((b"".join(row), [], None))
+    data, parts, _ = found.pop()
+    return [*found, (data, parts, sent)]
+
+
+def _close_all() -> None:
+    for stream in list(_open):
+        stream.close()
+
+
+# A forked process has nothing to say, and must not keep connections open that have ended here.
+os.register_at_fork(after_in_child=_close_all)

@@ -1,8 +1,11 @@
 """How calls leave a client: by the thread that makes them or by the I/O thread, whole and in order (RC-17, decision 11)."""
 
+import multiprocessing
+import os
 import threading
 
 import numpy as np
+import psutil
 import pytest
 
 import pxkernel as px
@@ -95,3 +98,44 @@ def test_what_an_engine_sent_before_its_end_counts():
         assert [len(result.get(SOON)) for result in results] == [200_000 + n for n in range(20)]
         with pytest.raises(px.EngineError, match="died"):
             last.get(SOON)
+
+
+def test_a_task_that_forks(one):
+    """The child that returns from the task as well is no second engine: it ends there, and its parent goes on."""
+    pid = one.apply_sync(os.getpid)
+    child = one.apply_sync(os.fork)
+    assert child not in (0, pid)
+    assert {one.apply_sync(os.getpid) for _ in range(30)} == {pid}
+    assert one.apply_sync(len, bytes(LONG)) == LONG
+    assert one.apply_sync(os.waitpid, child, 0) == (child, 0)
+
+
+def test_a_client_in_a_forked_process_keeps_no_connection(cluster4, wait_for):
+    """A pool of processes of the notebook must not keep closed clients alive in the controller."""
+    controller = psutil.Process(cluster4.cluster.controller.pid)
+    before = len(controller.net_connections("unix"))
+    client = px.Client(cluster4.cluster.cluster_file)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+        client.close()
+        wait_for(lambda: len(controller.net_connections("unix")) <= before)
+
+
+def test_ctrl_c_in_every_step_of_a_submission(cluster4, one, monkeypatch):
+    """What is registered is sent: a KeyboardInterrupt anywhere in ``send`` leaves no call that never ends."""
+    connection = cluster4._connection
+    for name, owner in (("_sent_at_once", connection), ("_wake", connection), ("flush", connection._link)):
+        original = getattr(owner, name)
+        for after in (False, True):
+
+            def interrupted(*args, original=original, after=after, name=name, owner=owner):
+                monkeypatch.setattr(owner, name, original)
+                if after:
+                    original(*args)
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(owner, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                for number in range(1000):
+                    one.apply_async(lambda number=number: number)
+            assert cluster4.wait(timeout=SOON) and not cluster4.outstanding, (name, after)

@@ -23,7 +23,7 @@ class Front:
     def shares(self, identity):
         return False
 
-    def read(self, identity):
+    def drain(self, identity):
         pass
 
     def forget(self, identity):
