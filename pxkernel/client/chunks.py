@@ -23,7 +23,7 @@ from ..protocol.pack import Frame, detached, pack_block, pack_items
 TASK_SECONDS = 0.03
 LEAST_SECONDS = 0.003
 #: A task has at most so many times as many items as the largest that is known to be quick enough.
-GROWTH = 8
+GROWTH = 32
 #: So many tasks are on the way for each engine: one runs, one waits.
 AHEAD = 2
 #: So many tasks for each engine at most if all must be submitted before it is known how long an item takes.
