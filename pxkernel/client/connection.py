@@ -209,9 +209,9 @@ class Connection:
             return
         if linger is not None:
             self._linger = linger
-        self.send(Leave("closed"))
+        # First: the controller answers a Leave by closing the connection.
         self._closing = True
-        self._wake()
+        self.send(Leave("closed"))
         if not self.is_current_thread():
             self._thread.join(None if self._linger < 0 else 5 + self._linger / 1000)
             with self._pipe_lock:
@@ -265,7 +265,7 @@ class Connection:
         try:
             arrived = self._link.receive()
         except EOFError as reason:
-            self._lose(str(reason))
+            self._lose("the client was closed" if self._closing else str(reason))
             return
         except ProtocolError as reason:
             self._lose(f"it makes no sense: {reason}")
