@@ -78,6 +78,8 @@ class Connection:
         self._unacknowledged = {False: 0, True: 0}
         #: What came together with the controller's answer.
         self._early: list[list[Any]] = []
+        #: Whether the I/O thread has been woken up and has not looked at the queue since.
+        self._woken = False
         self._pipe_lock = threading.Lock()
         self._closing = False
         self._linger = 1000
@@ -151,7 +153,9 @@ class Connection:
         try:
             if not isinstance(message, Submit) or tracker is not None or not self._sent_at_once(message, handed):
                 handed.extend(map(self._outgoing.append, ((message, tracker),)))
-                self._wake()
+                if not self._woken:
+                    self._woken = True
+                    self._wake()
         except (TypeError, ValueError):
             # It is none.
             raise
@@ -225,6 +229,8 @@ class Connection:
             woken, readable = self._link.wait(self._wake_read, None)
             if woken:
                 os.read(self._wake_read, 4096)
+            # Cleared before the queue is read: who appends after that wakes again.
+            self._woken = False
             for withdrawn in self._send_all():
                 self._on_message(withdrawn)
             if readable:
