@@ -4,6 +4,9 @@ Test modules cannot import this file (`--import-mode=importlib`), so its helpers
 
     cluster4   a Client of a running cluster of four engines, one for the whole module
     view       `cluster4[:]` with `block=True`
+    engine     `cluster4[0]`, which must keep a name in its namespace
+    hold       hold(view, value): a call that lasts until `hold.release()`
+    stuck_in_c stuck_in_c(mark, go): a function for engines that no signal ends
     wait_for   wait_for(condition, timeout=10): the first true value of `condition()`
     notebook   notebook(source): the names that `source` defines, as a notebook would: its functions travel by value
     start_notebook  start_notebook(): a notebook kernel; its ``run(cell)`` gives what the cell shows, ``Shown``
@@ -142,6 +145,70 @@ def view(cluster4):
     view = cluster4[:]
     view.block = True
     return view
+
+
+@pytest.fixture
+def engine(cluster4):
+    """One engine with a name in its namespace that must survive."""
+    engine = cluster4[0]
+    engine.push({"kept": [1, 2, 3]}).get(10)
+    # The first function that travels makes the engine import what unpacks it: that is no task that runs too long.
+    engine.apply_async(lambda: None).get(10)
+    yield engine
+    assert engine.pull("kept").get(10) == [1, 2, 3]
+    assert cluster4.ids == [0, 1, 2, 3] and not cluster4.outstanding
+
+
+HOLD = """
+def hold(path, value=None):
+    import os, time
+    open(path + ".started", "w").close()
+    while not os.path.exists(path):
+        time.sleep(.005)
+    return value
+"""
+
+
+class Hold:
+    """Calls that last until ``release()``: ``hold(view, value)``, or ``function`` with ``path`` and a value."""
+
+    def __init__(self, function, gate):
+        self.function, self.path, self.release = function, str(gate), gate.touch
+        self.has_started = gate.with_name(f"{gate.name}.started").exists
+
+    def __call__(self, view, value=None):
+        return view.apply_async(self.function, self.path, value)
+
+
+@pytest.fixture
+def hold(notebook, tmp_path):
+    hold = Hold(notebook(HOLD)["hold"], tmp_path / "gate")
+    yield hold
+    hold.release()
+
+
+def block_in_c(mark, go):
+    """Wait for a mutex, which no signal ends, until the file ``go`` is there; then ``mark`` is there."""
+    import ctypes
+    import threading
+    import time
+
+    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    libc.pthread_mutex_lock(mutex)
+
+    def unlock():
+        while not go.exists():
+            time.sleep(0.01)
+        libc.pthread_mutex_unlock(mutex)
+
+    threading.Thread(target=unlock).start()
+    mark.touch()
+    libc.pthread_mutex_lock(mutex)
+
+
+@pytest.fixture(scope="session")
+def stuck_in_c():
+    return block_in_c
 
 
 @pytest.fixture(scope="session")

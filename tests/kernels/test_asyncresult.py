@@ -15,27 +15,6 @@ KEYS = {
     *("follow", "after", "label", "execute_input", "execute_result", "error", "stdout", "stderr", "outputs", "data"),
 }
 
-HOLD = """
-def hold(path, value=None):
-    import os, time
-    while not os.path.exists(path):
-        time.sleep(.005)
-    return value
-"""
-
-
-@pytest.fixture
-def hold(notebook, tmp_path):
-    """``hold(view, value)``: an AsyncResult that is ready after ``hold.release()``; released at the end in any case."""
-    function, gate = notebook(HOLD)["hold"], tmp_path / "gate"
-
-    def start(view, value=None):
-        return view.apply_async(function, str(gate), value)
-
-    start.release = gate.touch
-    yield start
-    gate.touch()
-
 
 @pytest.fixture
 def one(cluster4):

@@ -16,31 +16,18 @@ def lview(cluster4):
 
 
 @pytest.fixture
-def hold(cluster4, tmp_path):
+def hold(cluster4, hold):
     """hold(targets): keep engines busy until the end of the test, or until hold.release()."""
+    held = []
 
-    class Hold:
-        gate = tmp_path / "gate"
+    def start(targets):
+        held.append(hold(cluster4[targets]))
+        return held[-1]
 
-        def __call__(self, targets):
-            self.result = cluster4[targets].apply_async(wait_for_file, str(self.gate))
-            return self.result
-
-        def release(self):
-            self.gate.touch()
-
-    holding = Hold()
-    yield holding
-    holding.release()
-    holding.result.wait()
-
-
-def wait_for_file(path):
-    import os
-    import time
-
-    while not os.path.exists(path):
-        time.sleep(0.005)
+    start.release = hold.release
+    yield start
+    hold.release()
+    cluster4.wait(held)
 
 
 # ---- the view
@@ -198,8 +185,7 @@ def test_a_timeout_of_a_year(cluster4, lview, hold):
 
 def test_a_timeout(cluster4, lview, hold):
     """LB-07: of a call that waits for others (seed 004: DependencyTimeout), and of one that waits for an engine."""
-    hold([0])
-    with lview.temp_flags(after=hold.result, timeout=0.1):
+    with lview.temp_flags(after=hold([0]), timeout=0.1):
         waits_for_another = lview.apply_async(int)
     with lview.temp_flags(targets=[0], timeout=0.1):
         waits_for_an_engine = lview.apply_async(int)

@@ -8,29 +8,6 @@ import pytest
 
 import pxkernel as px
 
-HOLD = """
-def hold(path, value=None):
-    import os, time
-    open(path + ".started", "w").close()
-    while not os.path.exists(path):
-        time.sleep(.005)
-    return value
-"""
-
-
-@pytest.fixture
-def hold(notebook, tmp_path):
-    """Arguments of a call that lasts until ``hold.release()``."""
-
-    class Hold:
-        function = notebook(HOLD)["hold"]
-        path = str(tmp_path / "gate")
-        has_started = (tmp_path / "gate.started").exists
-        release = (tmp_path / "gate").touch
-
-    yield Hold
-    Hold.release()
-
 
 @pytest.fixture
 def executor(cluster4):

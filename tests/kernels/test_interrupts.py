@@ -15,16 +15,6 @@ SOON = 10
 
 
 @pytest.fixture
-def engine(cluster4):
-    """One engine with a name in its namespace that must survive."""
-    engine = cluster4[0]
-    engine.push({"kept": [1, 2, 3]}).get(SOON)
-    yield engine
-    assert engine.pull("kept").get(SOON) == [1, 2, 3]
-    assert cluster4.ids == [0, 1, 2, 3] and not cluster4.outstanding
-
-
-@pytest.fixture
 def mark(tmp_path):
     return tmp_path / "started"
 
@@ -355,26 +345,7 @@ def test_ctrl_c_leaves_the_work_of_others_alone(cluster4, engine, ctrl_c, mark):
         assert foreign.get(SOON) == "done"
 
 
-def stuck_in_c(mark, go):
-    """Wait for a mutex, which no signal ends, until the file ``go`` is there."""
-    import ctypes
-    import threading
-    import time
-
-    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
-    libc.pthread_mutex_lock(mutex)
-
-    def unlock():
-        while not go.exists():
-            time.sleep(0.01)
-        libc.pthread_mutex_unlock(mutex)
-
-    threading.Thread(target=unlock).start()
-    mark.touch()
-    libc.pthread_mutex_lock(mutex)
-
-
-def test_an_engine_that_cannot_be_interrupted_is_named(cluster4, engine, ctrl_c, mark, capsys):
+def test_an_engine_that_cannot_be_interrupted_is_named(cluster4, engine, stuck_in_c, ctrl_c, mark, capsys):
     go = mark.with_name("go")
     ctrl_c(mark.exists)
     with pytest.raises(KeyboardInterrupt):
@@ -386,7 +357,9 @@ def test_an_engine_that_cannot_be_interrupted_is_named(cluster4, engine, ctrl_c,
     assert cluster4.wait(timeout=SOON)
 
 
-def test_a_second_ctrl_c_does_not_wait_for_an_engine_that_is_stuck(cluster4, engine, ctrl_c, mark, capsys, monkeypatch):
+def test_a_second_ctrl_c_does_not_wait_for_an_engine_that_is_stuck(
+    cluster4, engine, stuck_in_c, ctrl_c, mark, capsys, monkeypatch
+):
     go = mark.with_name("go")
     monkeypatch.setattr("pxkernel.client.stopping.PATIENCE", 1e4)
     interrupt = cluster4.interrupt

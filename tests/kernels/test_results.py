@@ -7,14 +7,7 @@ import pytest
 
 import pxkernel as px
 
-HOLD = """
-def hold(path, value=None):
-    import os, time
-    open(path + ".started", "w").close()
-    while not os.path.exists(path):
-        time.sleep(.005)
-    return value
-
+PUBLISH = """
 def publish(path, **values):
     from pxkernel import publish_data
     publish_data(values)
@@ -25,31 +18,23 @@ def publish(path, **values):
 
 
 @pytest.fixture
-def gate(tmp_path):
-    """A path that tasks wait for; there at the end in any case."""
-    gate = tmp_path / "gate"
-    yield gate
-    gate.touch()
-
-
-@pytest.fixture
-def functions(notebook):
-    return notebook(HOLD)
+def publish(notebook, hold):
+    return notebook(PUBLISH, hold=hold.function)["publish"]
 
 
 # ---- published data (DAT-01)
 
 
-def test_data_while_the_task_runs(view, functions, gate, wait_for):
+def test_data_while_the_task_runs(view, publish, hold, wait_for):
     """DAT-01: live, newest values win, arrays are private."""
     array = numpy.arange(100_000)
-    result = view.apply_async(functions["publish"], str(gate), a=1, array=array)
+    result = view.apply_async(publish, hold.path, a=1, array=array)
     wait_for(lambda: all(data.get("a") == 2 for data in result.data))
     assert not result.ready()
     assert [set(data) for data in result.data] == [{"a", "array"}] * 4
     assert all((data["array"] == array).all() and data["array"].flags.writeable for data in result.data)
     assert result.metadata[2].data["a"] == result["data"][2]["a"] == 2
-    gate.touch()
+    hold.release()
     assert result.get(10) == [None] * 4
     assert [data["end"] for data in result.data] == [True] * 4
     assert result.stdout == [""] * 4
@@ -103,27 +88,27 @@ def test_times_of_cells(view):
 # ---- parts
 
 
-def test_parts_of_a_call(cluster4, view, functions, gate):
+def test_parts_of_a_call(cluster4, view, hold):
     """AR-05, AR-37: what is done and what is not."""
-    cluster4[[1, 2]].apply_async(functions["hold"], str(gate))
+    hold(cluster4[[1, 2]])
     result = view.apply_async(lambda: 7)
     done, pending = result.wait(10, return_when="FIRST_COMPLETED")
     assert done | pending == set(result.split())
     both = px.AsyncResult.join(result.split()[0], result.split()[3])
     assert both.get(10) == [7, 7] and both.engine_id == [0, 3]
     assert not result.ready() and result.pending == {result.msg_ids[1], result.msg_ids[2]}
-    gate.touch()
+    hold.release()
     assert result.get(10) == [7] * 4
 
 
-def test_the_first_exception_ends_the_waiting(cluster4, view, functions, gate):
+def test_the_first_exception_ends_the_waiting(cluster4, view, hold):
     """AR-03"""
-    cluster4[2].apply_async(functions["hold"], str(gate))
+    hold(cluster4[2])
     result = view.apply_async(lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         result.get(10, return_when="FIRST_EXCEPTION")
     assert not result.ready()
-    gate.touch()
+    hold.release()
     with pytest.raises(px.CompositeError):
         result.get(10)
 
@@ -131,12 +116,12 @@ def test_the_first_exception_ends_the_waiting(cluster4, view, functions, gate):
 # ---- output
 
 
-def test_a_stream(view, functions, gate, wait_for, capsys):
+def test_a_stream(view, hold, wait_for, capsys):
     """AR-31: it is there before the call is done, and errors as well."""
     source = "def f(hold, path):\n    print('before')\n    hold(path)\n    1 / 0"
     names = {}
     exec(source, names)
-    result = view.apply_async(names["f"], functions["hold"], str(gate))
+    result = view.apply_async(names["f"], hold.function, hold.path)
     shown = []
 
     def seen():
@@ -146,7 +131,7 @@ def test_a_stream(view, functions, gate, wait_for, capsys):
     with result.stream_output():
         wait_for(seen)
         assert not result.ready()
-        gate.touch()
+        hold.release()
         assert result.wait(10)
     shown.append(capsys.readouterr())
     assert sum(out.err.count("[0:apply]:") for out in shown) == 1
@@ -163,15 +148,15 @@ def test_a_bar_that_is_printed_has_its_last_state(cluster4):
 # ---- maps
 
 
-def test_a_map_in_the_order_of_completion(cluster4, functions, gate):
+def test_a_map_in_the_order_of_completion(cluster4, hold):
     """AMR-01: items of a block that is held up come last."""
-    blocker = cluster4[0].apply_async(functions["hold"], str(gate))
+    blocker = hold(cluster4[0])
     items = cluster4[:].map_async(lambda x: x, range(8))
     items.ordered = False
     seen = iter(items)
     first = [next(seen) for _ in range(6)]
     assert sorted(first) == [2, 3, 4, 5, 6, 7]
-    gate.touch()
+    hold.release()
     assert list(seen) == [0, 1] and items.get(10) == list(range(8))
     assert blocker.get(10) is None
 
@@ -179,17 +164,17 @@ def test_a_map_in_the_order_of_completion(cluster4, functions, gate):
 # ---- cancelling
 
 
-def test_cancelling(cluster4, functions, gate, wait_for):
+def test_cancelling(cluster4, hold, wait_for):
     """AR-10: what has not started is taken back, what has is not, and the answer says which."""
     one = cluster4[3]
     one.apply_sync(time.sleep, 0.05)  # what comes after a slow call waits in the controller
-    running = one.apply_async(functions["hold"], str(gate), 5)
-    wait_for(gate.with_suffix(".started").exists)
+    running = hold(one, 5)
+    wait_for(hold.has_started)
     waiting = one.apply_async(int)
     assert waiting.cancel() is True and waiting.cancelled()
     assert running.cancel() is False
     assert not running.cancelled() and running.running()
-    gate.touch()
+    hold.release()
     assert running.get(10) == 5
 
 

@@ -9,39 +9,9 @@ import pxkernel as px
 SOON = 10
 
 
-@pytest.fixture
-def engine(cluster4):
-    """One engine with a name in its namespace that must survive."""
-    engine = cluster4[0]
-    engine.push({"kept": [1, 2, 3]}).get(SOON)
-    # The first function that travels makes the engine import what unpacks it: that is no task that runs too long.
-    engine.apply_async(lambda: None).get(SOON)
-    yield engine
-    assert engine.pull("kept").get(SOON) == [1, 2, 3]
-    assert cluster4.ids == [0, 1, 2, 3] and not cluster4.outstanding
-
-
 def spin():
     while True:
         pass
-
-
-def stuck_in_c(go):
-    """Wait for a mutex, which no signal ends, until the file ``go`` is there."""
-    import ctypes
-    import threading
-    import time
-
-    libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
-    libc.pthread_mutex_lock(mutex)
-
-    def unlock():
-        while not go.exists():
-            time.sleep(0.01)
-        libc.pthread_mutex_unlock(mutex)
-
-    threading.Thread(target=unlock).start()
-    libc.pthread_mutex_lock(mutex)
 
 
 def too_long(result):
@@ -102,11 +72,11 @@ def test_a_retry(cluster4, engine, tmp_path):
     assert lview.apply_async(second_time, tmp_path / "mark").get(SOON) == "done"
 
 
-def test_what_cannot_be_interrupted_fails_all_the_same(cluster4, engine, tmp_path):
+def test_what_cannot_be_interrupted_fails_all_the_same(cluster4, engine, stuck_in_c, tmp_path):
     """The engine is named, and goes on when it has ended."""
     go = tmp_path / "go"
     with engine.temp_flags(timeout=0.2):
-        result = engine.apply_async(stuck_in_c, go)
+        result = engine.apply_async(stuck_in_c, tmp_path / "mark", go)
     text = too_long(result)
     assert "engine 0 is busy with it" in text and "cannot be interrupted" in text
     next_one = engine.apply_async(int)
