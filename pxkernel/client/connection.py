@@ -102,7 +102,9 @@ class Connection:
         """
         remote = self._cluster.endpoint == self._cluster.url
         try:
-            self._link: Link = RemoteLink(self._cluster) if remote else LocalLink(self._cluster.address)
+            #: The link if any thread may send through it.
+            self._direct = None if remote else LocalLink(self._cluster.address)
+            self._link: Link = self._direct or RemoteLink(self._cluster)
         except OSError:
             raise ClusterError(f"the cluster of {self._cluster.path} has just ended") from None
         self._wake_read, self._wake_write = os.pipe()
@@ -173,15 +175,15 @@ class Connection:
 
         Not while another one is on its way: then this thread goes on, and many calls travel in one message.
         """
-        if self._awaiting or self._outgoing or not self._link.any_thread:
+        if self._awaiting or self._outgoing or self._direct is None:
             return False
         with self._sending:
             if self._outgoing or self._ended or not self._backlog.passes:
                 return False
             parts = pieces(self._codec.encode(message))
             self._awaiting = True
-            handed.extend(map(self._link.take, (parts,)))
-            if not self._link.flush():
+            handed.extend(map(self._direct.take, (parts,)))
+            if not self._direct.flush():
                 self._wake()
             self._backlog.passed(message)
         return True

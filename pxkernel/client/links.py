@@ -10,21 +10,15 @@ import zmq
 
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.sockets import COPIED, notice_the_end, receive, send
-from ..protocol.stream import Piece, Stream, pieces
+from ..protocol.stream import Stream, pieces
 from .tracking import SendTracker
 
 
 class Link(Protocol):
-    """A connection to a controller. One thread waits and receives; one at a time sends."""
-
-    #: Whether any thread may send.
-    any_thread: bool
+    """A connection to a controller. One thread waits, receives and sends."""
 
     def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
         """Send a message; False: a part of it goes in ``wait``. What cannot be sent any more is dropped."""
-
-    def take(self, pieces: Sequence[Piece]) -> None:
-        """If ``any_thread``: take a message over, as ``Stream.take``."""
 
     def flush(self) -> bool:
         """Send what has not gone; whether all has."""
@@ -51,7 +45,7 @@ class Link(Protocol):
 
 
 class LocalLink:
-    """To a controller on this machine.
+    """To a controller on this machine; any thread may send, one at a time.
 
     Raises
     ------
@@ -59,11 +53,9 @@ class LocalLink:
         Nobody listens at ``address``.
     """
 
-    any_thread = True
-
     def __init__(self, address: str):
         self._stream = Stream.connect(address)
-        #: As ``Stream.take``.
+        #: Takes the ``pieces`` of a message over, as ``Stream.take``; ``flush`` sends them.
         self.take = self._stream.take
         self._poll = select.poll()
         self._poll.register(self._stream, select.POLLIN)
@@ -108,8 +100,6 @@ class LocalLink:
 class RemoteLink:
     """To a controller on another machine, and only to the one that has the secret half of its key (design, decision 12)."""
 
-    any_thread = False
-
     def __init__(self, cluster: ClusterFile):
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket: zmq.Socket[Any] = self._context.socket(zmq.DEALER)
@@ -131,9 +121,6 @@ class RemoteLink:
         for waiting in trackers:
             waiting.hand_over(tracker)
         return True
-
-    def take(self, pieces: Sequence[Piece]) -> None:
-        raise NotImplementedError
 
     def flush(self) -> bool:
         return True  # zmq sends
