@@ -200,7 +200,7 @@ class Front:
                 raise
             # It has gone meanwhile.
             return
-        self._local.add(LocalPeer(Stream(connection), self._selector, self.read))
+        self._local.add(LocalPeer(Stream(connection), self._selector, self._read))
 
     def _refuse(self) -> None:
         """Close the connection of whoever dials, for which there is no descriptor: it would be ready for ever."""
@@ -214,13 +214,14 @@ class Front:
     def drain(self, peer: Peer | None) -> None:
         """Take all that has come from a peer whose process has ended."""
         end = time.monotonic() + LINGER
-        while peer in self._local and wait(peer.stream, select.POLLIN, 0.0) and time.monotonic() < end:  # type: ignore[union-attr]
-            self.read(peer)
+        # What it has said last may end the connection here.
+        while isinstance(peer, LocalPeer) and peer in self._local and time.monotonic() < end:
+            if not wait(peer.stream, select.POLLIN, 0.0):
+                break
+            self._read(peer)
 
-    def read(self, peer: Peer | None) -> None:
-        """Take what has come from a peer, if it is one of this machine. What is not signed is dropped."""
-        if not isinstance(peer, LocalPeer) or peer not in self._local:
-            return
+    def _read(self, peer: LocalPeer) -> None:
+        """Take what has come from a peer that is connected. What is not signed is dropped."""
         try:
             arrived = peer.stream.receive()
         except (EOFError, ProtocolError) as reason:

@@ -27,6 +27,7 @@ from ..kernels import spec as kernelspec
 from ..kernels.logs import last_words, tail
 from ..kernels.threads import without_limits
 from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile, private
+from .settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,14 @@ class Recipe:
     transport: str = "ipc"
     #: What the user adds to the command line of each kernel.
     engine_args: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, settings: Settings) -> Recipe:
+        """What the settings say; environment and directory are those of this process, which has the owner's."""
+        return cls(
+            settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
+            settings.on_start, settings.transport, settings.engine_args,
+        )  # fmt: skip
 
     def engine_environment(self, kernelspec: Mapping[str, str], own: Mapping[str, str | None]) -> dict[str, str]:
         """The environment of one engine: ``own`` is what the user wants for this one, None removes a variable."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -35,6 +34,7 @@ from .inspection import Inspector
 from .keys import Keys
 from .launcher import Launcher, Recipe
 from .lifecycle import Lifecycle
+from .limits import raise_limits
 from .loop import Loop, guarded
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
@@ -50,8 +50,6 @@ from .watch import Watch
 
 #: How many messages of one socket are taken before the others get their turn.
 TURN = 200
-#: macOS has no upper limit and refuses to be given none.
-MOST_FILES = 65535
 
 
 class Server:
@@ -59,28 +57,20 @@ class Server:
 
     def __init__(self, settings: Settings):
         self._settings = settings
+        # Before anything is open: it may refuse.
         store = open_store(settings)
-        self._context: zmq.Context[Any] = zmq.Context()
-        _raise_limits(self._context)
         keys = Keys.of(settings.keys)
+        self._context: zmq.Context[Any] = zmq.Context()
+        raise_limits(self._context)
         self._loop = Loop()
         self._front = Front(
             Path(settings.sockets) / "controller", bytes.fromhex(keys.signing), self._loop.selector, self._received, self._gone
         )
         self.address = self._front.address
-        self._cluster = ClusterFile(
-            settings.cluster_id, settings.directory, settings.sockets, self.address, keys.signing, os.getpid(),
-            settings.owner_pid, settings.profile,
-            **listen_for_others(partial(self._front.listen, self._context), settings, keys),
-        )  # fmt: skip
-        self._cluster.write()
+        self._cluster = self._published(keys)
         self._core = Core(policy(settings.scheme, random.Random()))
         self._channels = Channels(self._context)
-        recipe = Recipe(
-            settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
-            settings.on_start, settings.transport, settings.engine_args,
-        )  # fmt: skip
-        self._launcher = Launcher(self._cluster, recipe, self._launcher_tells)
+        self._launcher = Launcher(self._cluster, Recipe.of(settings), self._launcher_tells)
         self._watch = Watch(self._loop.later)
         self._remote = RemoteClients(self._to_client)
         self._roster = Roster(
@@ -94,18 +84,39 @@ class Server:
         spill = Spill(Path(settings.directory), budget(settings.store_limit))
         self._book = Book(store, self._roster.uuid, self._read_is_ready, spill)
         self._relay = Relay(self._book, self._core, self._handle, self._to_client)
-        self._questions = Questions()
-        self._questions.add("stop", self._stop_asked)
-        self._questions.add("watch", self._relay.watch)
-        Hub(self._core, self._book, self._accept, self._loop.later).answer(self._questions)
-        self._lifecycle.answer(self._questions)
-        Inspector(self._core, self._roster, settings.directory, self._loop.later).answer(self._questions)
+        self._questions = self._answering()
         self._requests = KernelRequests(self._channels, self._questions)
         self._comms = Comms(self._channels, self._relay.output, self._questions)
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
-        self._on_message: dict[type, Callable[[Peer, Any], None]] = {
+        self._on_message = self._message_handlers()
+        self._on_command = self._command_handlers()
+        self._on_launcher = self._launcher_handlers()
+
+    def _published(self, keys: Keys) -> ClusterFile:
+        """The cluster file, written: from here on clients and engines find the front."""
+        settings = self._settings
+        cluster = ClusterFile(
+            settings.cluster_id, settings.directory, settings.sockets, self.address, keys.signing, os.getpid(),
+            settings.owner_pid, settings.profile,
+            **listen_for_others(partial(self._front.listen, self._context), settings, keys),
+        )  # fmt: skip
+        cluster.write()
+        return cluster
+
+    def _answering(self) -> Questions:
+        """Everybody who answers questions of clients is told which."""
+        questions = Questions()
+        questions.add("stop", self._stop_asked)
+        questions.add("watch", self._relay.watch)
+        Hub(self._core, self._book, self._accept, self._loop.later).answer(questions)
+        self._lifecycle.answer(questions)
+        Inspector(self._core, self._roster, self._settings.directory, self._loop.later).answer(questions)
+        return questions
+
+    def _message_handlers(self) -> dict[type, Callable[[Peer, Any], None]]:
+        return {
             m.Hello: self._hello,
             m.Submit: self._submit,
             m.Abort: self._abort,
@@ -118,7 +129,9 @@ class Server:
             m.InputReply: self._prompts.answered,
             m.Leave: self._leave,
         }
-        self._on_command: dict[type, Callable[[Any], None]] = {
+
+    def _command_handlers(self) -> dict[type, Callable[[Any], None]]:
+        return {
             c.RunTasks: self._run_tasks,
             c.RunCell: self._run_cell,
             c.RecallTasks: lambda command: self._roster.urge(command.engine, m.Recall(list(command.tasks))),
@@ -132,7 +145,9 @@ class Server:
             c.Forget: self._forget,
             c.Announce: lambda command: self._announce_engines(command.joined, command.left, command.restarting),
         }
-        self._on_launcher: dict[str, Callable[..., None]] = {
+
+    def _launcher_handlers(self) -> dict[str, Callable[..., None]]:
+        return {
             "launched": self._roster.launched,
             "died": self._roster.died,
             "interrupted": self._interrupted,
@@ -482,13 +497,3 @@ class Server:
         self._book.close()
         self._context.term()
         self._cluster.remove()
-
-
-def _raise_limits(context: zmq.Context[Any]) -> None:
-    """As many sockets and files as the system allows: a kernel needs about ten of each."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    context.set(zmq.MAX_SOCKETS, min(MOST_FILES, context.get(zmq.SOCKET_LIMIT)))
