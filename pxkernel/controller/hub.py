@@ -74,7 +74,7 @@ class Hub:
 
     def _of_engine(self, engine: Engine, verbose: bool, done: list[str]) -> dict[str, Any]:
         work: dict[bool, list[str]] = {True: [], False: []}
-        for task in (*engine.sent, *engine.waiting()):
+        for task in (*engine.sent, *engine.queue):
             work[self._core.tasks[task].balance is not None].append(task)
         if verbose:
             return {"queue": work[False], "completed": done, "tasks": work[True]}

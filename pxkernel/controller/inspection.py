@@ -81,7 +81,7 @@ class Inspector:
             "task": running.id if running is not None else engine.stuck,
             "kind": running and running.kind,
             "seconds": running and running.sent_at and max(0.0, time.monotonic() - running.sent_at),
-            "queue": len(engine.waiting()) + max(0, len(engine.sent) - (running is not None)),
+            "queue": len(engine.queue) + max(0, len(engine.sent) - (running is not None)),
         }
 
     # -- stacks -------------------------------------------------------------------------------------------------------

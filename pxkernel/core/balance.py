@@ -15,13 +15,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import NamedTuple
 
 from .dependencies import Graph, Outcome, Watches
 from .policies import Policy
 from .pool import Lane, Pool
-from .tables import Balance, Engine, State, Tables, Task
+from .tables import Balance, Client, Engine, State, Tables, Task
+
+
+#: A policy chooses among so many engines that have nothing to do, those that have waited longest.
+CHOICE = 100
 
 
 class Ending(NamedTuple):
@@ -56,9 +60,7 @@ class Balancer:
         self._pool = Pool(tables.clients, tables.engines)
         #: The tasks that wait for an engine only, by client.
         self.ready = self._pool.by_client
-        #: Engines that may have room, by serial number, the one that has waited longest first.
-        self._hungry: OrderedDict[int, Engine] = OrderedDict()
-        #: Those of them that have nothing to do, the one that has done nothing for longest first, and when that began, as a
+        #: The engines that have nothing to do, the one that has done nothing for longest first, and when that began, as a
         #: number.
         self._idle: OrderedDict[int, Engine] = OrderedDict()
         self._idle_since: dict[int, int] = {}
@@ -105,7 +107,7 @@ class Balancer:
         """Any task has ended: those that waited for it and do not wait any more, with why they end if they do."""
         engine = None if task.engine is None else self._engines.get(task.engine)
         found = []
-        for task_id, watches in self._graph.ended(task.id, Outcome(task.ok, engine.serial if engine else None)):
+        for task_id, watches in self._graph.ended(task.id, Outcome(task.ok, engine.place if engine else None)):
             dependent = self._tasks[task_id]
             assert dependent.balance is not None
             found.append((dependent, self._decide(dependent.balance, watches)))
@@ -125,7 +127,7 @@ class Balancer:
         if balance is None or outcome == "ok" or task.aborted:
             return False
         if outcome == "unmet":
-            balance.refused |= {engine.serial}
+            balance.refused |= {engine.place}
             return True
         balance.retries -= 1
         return balance.retries >= 0
@@ -146,53 +148,48 @@ class Balancer:
 
     # -- engines ------------------------------------------------------------------------------------------------------
 
-    def choose(self, task: Task, balance: Balance) -> Engine | None:
-        """The engine for a task that was just added, if one has room for it."""
-        lane = self._pool.lane(task, balance)
-        if len(lane.tasks) > 1 or not lane.client.credit.free:
-            # Who is before it has not found an engine either.
+    def choose(self, lane: Lane) -> Engine | None:
+        """An engine that has nothing to do, for the tasks of a lane: nobody sends one task to an engine that is busy."""
+        if not self._idle or not lane.client.credit.free:
             return None
-        return self._policy(self._with_room(lane))
+        return self._policy(islice(self._idle_for(lane), CHOICE))
 
-    def _with_room(self, lane: Lane) -> Iterator[Engine]:
-        """The engines that have room for the only task of a lane: nobody sends one task to an engine that is busy."""
+    def _idle_for(self, lane: Lane) -> Iterator[Engine]:
         engines: Iterable[Engine] = self._idle.values()
-        if (admitted := lane.serials(self._engines)) is not None and len(admitted) < len(self._idle):
-            waiting = sorted(filter(self._idle.__contains__, admitted), key=self._idle_since.__getitem__)
+        if (wanted := lane.wanted) is not None:
+            waiting = sorted(filter(self._idle.__contains__, wanted), key=self._idle_since.__getitem__)
             engines = map(self._idle.__getitem__, waiting)
         return (engine for engine in engines if not engine.paused and lane.admits(engine))
 
-    def hungry(self) -> list[Engine]:
-        """The engines that may have room, the one that has waited longest first."""
-        return list(self._hungry.values())
+    def lane(self, task: Task, balance: Balance) -> Lane:
+        """Where a task waits that was added."""
+        return self._pool.lane(task, balance)
+
+    def lanes(self, client: Client) -> list[Lane]:
+        """Where the tasks of a client wait for an engine."""
+        return self._pool.lanes_of(client)
 
     def take(self, engine: Engine, before: int) -> Task | None:
         """The next task for an engine that has room; it is out of the pool."""
         task_id = self._pool.take(engine, before)
         return None if task_id is None else self._tasks[task_id]
 
-    def rest(self, engine: Engine, fed: bool) -> None:
-        """The turn of an engine is over: it may have room, or not; ``fed`` says whether it got something."""
-        if len(engine.sent) >= engine.burst or engine.queue or engine.paused or engine.long or not engine.has_tasks:
-            self._hungry.pop(engine.serial, None)
-        elif engine.serial not in self._hungry or fed:
-            self._hungry[engine.serial] = engine
-            self._hungry.move_to_end(engine.serial)
-        if engine.sent or engine.serial not in self._hungry:
-            self._idle.pop(engine.serial, None)
-        elif engine.serial not in self._idle:
-            self._idle[engine.serial] = engine
-            self._idle_since[engine.serial] = next(self._numbers)
+    def rest(self, engine: Engine) -> None:
+        """The turn of an engine is over: it has something to do now, or waits for it."""
+        if engine.sent or engine.paused or not engine.has_tasks:
+            self._idle.pop(engine.id, None)
+        elif engine.id not in self._idle:
+            self._idle[engine.id] = engine
+            self._idle_since[engine.id] = next(self._numbers)
 
     def leave(self, engine: Engine) -> None:
         """An engine, or its kernel, is gone."""
-        self._hungry.pop(engine.serial, None)
-        self._idle.pop(engine.serial, None)
-        self._idle_since.pop(engine.serial, None)
+        self._idle.pop(engine.id, None)
+        self._idle_since.pop(engine.id, None)
 
-    def stranded(self) -> Sequence[tuple[Task, Ending]]:
-        """The tasks for which there is no engine any more; they are removed."""
-        ids = [task for lane in self._pool.lanes() if self._pool.is_stranded(lane) for task in lane.tasks]
+    def stranded(self, engine: int) -> Sequence[tuple[Task, Ending]]:
+        """The tasks for which there is no engine any more, now that this one is gone; they are removed."""
+        ids = [task for lane in self._pool.stranded(engine) for task in lane.tasks]
         found = []
         for task in map(self._tasks.__getitem__, ids):
             assert task.balance is not None

@@ -54,7 +54,7 @@ class Core:
         self._dispatch = Dispatch(tables, self._agenda, self._results, self.balancer)
         reports = Reports(tables, self._agenda, self._results, self._dispatch)
         withdrawal = Withdrawal(tables, self._results, self._dispatch)
-        self._stopwatch = Stopwatch(tables, self._agenda, self._results, self.balancer, self._dispatch, withdrawal)
+        self._stopwatch = Stopwatch(tables, self._agenda, self._results, self._dispatch, withdrawal)
         self._handlers: dict[type, Callable[..., None]] = {
             e.ClientJoined: self._client_joined,
             e.ClientLeft: self._client_left,
@@ -144,7 +144,7 @@ class Core:
         self._empty(engine, event.reason)
         self.engines[engine.id] = Engine(engine.id, engine.has_tasks, away=True)
         self._tables.commands.append(c.Announce(restarting=(engine.id,)))
-        self._dispatch.fail_stranded()
+        self._dispatch.fail_stranded(engine.id)
 
     def _engine_left(self, event: e.EngineLeft) -> None:
         engine = self.engines.pop(event.engine, None)
@@ -152,7 +152,7 @@ class Core:
             return
         self._empty(engine, event.reason)
         self._tables.commands.append(c.Announce(left=((engine.id, event.reason),)))
-        self._dispatch.fail_stranded()
+        self._dispatch.fail_stranded(engine.id)
 
     def _empty(self, engine: Engine, reason: str) -> None:
         """End everything that an engine had to do."""
@@ -160,7 +160,7 @@ class Core:
         if engine.look is not None:
             engine.look.call_off()
         self._results.settle_all(engine)
-        for task_id in [*engine.sent, *engine.waiting()]:
+        for task_id in [*engine.sent, *engine.queue]:
             task, started = self.tasks[task_id], task_id in engine.sent
             text = f"engine {engine.id} {reason}"
             if started and self._dispatch.again(task, engine, "failed"):

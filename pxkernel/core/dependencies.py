@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .events import Dependency
+from .tables import Place
 
 #: So many ends of tasks are remembered. Who depends on an older one is told that it is unknown.
 MEMORY = 65_536
 
 
 class Outcome(NamedTuple):
-    """How a task has ended, and the serial number of the engine where, if there is one."""
+    """How a task has ended, and where, if the engine is still there."""
 
     ok: bool
-    place: int | None
+    place: Place | None
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class Watch:
     met: int = 0
     missed: int = 0
     #: The engines of the tasks that have ended as they should.
-    places: set[int | None] = field(default_factory=set)
+    places: set[Place | None] = field(default_factory=set)
 
     def note(self, task: str, outcome: Outcome) -> None:
         self.pending.discard(task)
@@ -71,7 +72,7 @@ class Watches:
         return None if None in verdicts else True
 
     @property
-    def places(self) -> frozenset[int] | None:
+    def places(self) -> frozenset[Place] | None:
         """The engines where the task may run once it may; None: anywhere."""
         watch = self.follow
         if watch is None or not watch.rule.tasks or not watch.verdict:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from . import commands as c
 from . import events as e
 from .agenda import Agenda
 from .balance import Balancer, Ending
+from .pool import Lane
 from .results import Results
 from .tables import Balance, Call, Client, Engine, State, Tables, Task
 
@@ -60,7 +61,7 @@ class Dispatch:
             why = "is no Python kernel with pxkernel.engine: it only runs cells"
             self._results.fail(task, "died", f"engine {engine.id} {why}")
         else:
-            engine.enqueue(task.id, front=task.kind == "control")
+            engine.queue.add(task.client, task.id, front=task.kind == "control")
             self.pump(engine)
 
     # -- work that is sent --------------------------------------------------------------------------------------------
@@ -68,15 +69,15 @@ class Dispatch:
     def pump(self, engine: Engine) -> None:
         """Send what the engine may have now."""
         before = len(engine.sent)
-        if (engine.queue or self._ready) and not engine.paused:
+        if (engine.queue.lines or self._ready) and not engine.paused:
             self._feed(engine, before)
-        self._balancer.rest(engine, fed=len(engine.sent) > before)
+        self._balancer.rest(engine)
         if engine.watched:
             self._tables.changed[engine.id] = engine
 
     def _feed(self, engine: Engine, before: int) -> None:
         batch: list[str] = []
-        while (engine.queue or self._ready) and (task := self._next(engine, before)) is not None:
+        while (engine.queue.lines or self._ready) and (task := self._next(engine, before)) is not None:
             self._send(engine, task)
             if task.kind == "cell":
                 self._tables.commands.append(c.RunCell(engine.id, task.id))
@@ -99,18 +100,21 @@ class Dispatch:
         if not has_room:
             return None
         engine.balanced_turn = True
-        engine.queue.popitem(last=False)
+        engine.queue.remove(own.client, own.id)
         return own
 
     def _head(self, engine: Engine) -> Task | None:
-        """The first task of the queue of an engine; those of clients that do not read are put aside."""
-        while engine.queue:
-            task = self._tables.tasks[next(iter(engine.queue))]
-            client = self._tables.clients[task.client]
-            if client.credit.free:
-                return task
-            engine.park(client)
-        return None
+        """The first task of the queue of an engine; those of clients that do not read are passed over."""
+        head, first = None, 0
+        for client_id, line in engine.queue.lines.items():
+            client = self._tables.clients[client_id]
+            if not client.credit.free:
+                client.held_at.add(engine.id)
+                continue
+            task_id, place = next(iter(line.items()))
+            if head is None or place < first:
+                head, first = task_id, place
+        return None if head is None else self._tables.tasks[head]
 
     def _runs_cell(self, engine: Engine) -> bool:
         return self._tables.tasks[next(iter(engine.sent))].kind == "cell"
@@ -136,26 +140,24 @@ class Dispatch:
                 self._balancer.remove(task, task.balance)
             elif task.engine is not None:
                 engine = engines[task.engine] = self._tables.engines[task.engine]
-                engine.remove(task)
+                engine.queue.remove(task.client, task.id)
         return list(engines.values())
 
     # -- clients that read again --------------------------------------------------------------------------------------
 
     def resume(self, client: Client) -> None:
         """Go on with the tasks of a client that had not read for a while."""
-        for engine_id in sorted(client.parked_at):
+        held_at, client.held_at = client.held_at, set()
+        for engine_id in sorted(held_at):
             if (engine := self._tables.engines.get(engine_id)) is not None:
-                engine.unpark(client)
                 self.pump(engine)
-        client.parked_at.clear()
-        self._pump_hungry()
+        self._wake_for(self._balancer.lanes(client))
 
-    def _pump_hungry(self) -> None:
-        """Give balanced tasks to the engines that have room, as long as there are any."""
-        for engine in self._balancer.hungry():
-            if not self._ready:
-                break
-            self.pump(engine)
+    def _wake_for(self, lanes: Iterable[Lane]) -> None:
+        """Give the tasks of lanes to the engines that have nothing to do; the others ask for them when they have room."""
+        for lane in lanes:
+            while lane.tasks and (engine := self._balancer.choose(lane)) is not None:
+                self.pump(engine)
 
     # -- balanced work ------------------------------------------------------------------------------------------------
 
@@ -194,11 +196,15 @@ class Dispatch:
 
     def put_all_back(self, tasks: Sequence[Task]) -> None:
         """As ``put_back``, several that are in the order of submission."""
+        lanes: dict[int, Lane] = {}
         for task in reversed(tasks):
             assert task.balance is not None
             if (ending := self._return(task, task.balance)) is not None:
                 self._results.fail(task, *ending)
-        self._pump_hungry()
+            else:
+                lane = self._balancer.lane(task, task.balance)
+                lanes[id(lane)] = lane
+        self._wake_for(lanes.values())
 
     def _return(self, task: Task, balance: Balance) -> Ending | None:
         """A task that was sent waits again, before all that came later; why it ends, if it does."""
@@ -211,15 +217,16 @@ class Dispatch:
     def _place(self, task: Task, balance: Balance, ending: Ending | None) -> None:
         if ending is not None:
             self._results.fail(task, *ending)
-        elif (engine := self._balancer.choose(task, balance)) is not None:
-            self.pump(engine)
+        elif len((lane := self._balancer.lane(task, balance)).tasks) == 1:
+            # Whom it finds before it there has not found an engine either.
+            self._wake_for([lane])
 
     def tell_dependents(self, task: Task) -> None:
         """Go on with the tasks that have waited for the end of this one."""
         for dependent, ending in self._balancer.ended(task):
             self._offer(dependent, ending)
 
-    def fail_stranded(self) -> None:
-        """End the balanced tasks for which there is no engine any more."""
-        for task, ending in self._balancer.stranded():
+    def fail_stranded(self, engine: int) -> None:
+        """End the balanced tasks for which there is no engine any more, now that this one is gone."""
+        for task, ending in self._balancer.stranded(engine):
             self._results.fail(task, *ending)

@@ -1,7 +1,7 @@
 """Which of several engines with room gets the next balanced task (features LB-13).
 
-A policy is called with those engines, the one that has waited longest first, and returns one of them, or None if there
-are none. What it may look at is ``load``: how many tasks an engine has, direct and balanced ones alike, running and
+A policy is called with those engines, the one that has waited longest first and no more than a hundred, and returns one of
+them, or None if there are none. What it may look at is ``load``: how many tasks an engine has, direct and balanced ones alike, running and
 waiting.
 """
 

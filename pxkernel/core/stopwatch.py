@@ -9,7 +9,6 @@ to its interpreter cannot be interrupted, its result is given up.
 from __future__ import annotations
 
 from .agenda import Agenda
-from .balance import Balancer
 from .dispatch import Dispatch
 from .results import Results
 from .tables import LONG, Engine, Tables, Task
@@ -28,7 +27,7 @@ class Stopwatch:
         Those of the core.
     agenda
         Knows when a task has run for too long.
-    results, balancer, dispatch, withdrawal
+    results, dispatch, withdrawal
         What ends tasks, feeds engines, gets tasks another engine, and interrupts them.
     """
 
@@ -37,14 +36,12 @@ class Stopwatch:
         tables: Tables,
         agenda: Agenda,
         results: Results,
-        balancer: Balancer,
         dispatch: Dispatch,
         withdrawal: Withdrawal,
     ):
         self._tables = tables
         self._agenda = agenda
         self._results = results
-        self._balancer = balancer
         self._dispatch = dispatch
         self._withdrawal = withdrawal
 
@@ -82,7 +79,6 @@ class Stopwatch:
             self._look_at(engine)
             return
         engine.long = task.id
-        self._balancer.rest(engine, fed=False)
         behind = [self._tables.tasks[task_id] for task_id in list(engine.sent)[1:]]
         self._withdrawal.recall(engine, [other for other in behind if other.balance is not None])
 

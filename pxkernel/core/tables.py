@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
+from typing import NamedTuple
 
 from ..protocol.credit import Credit
 from .agenda import Appointment
 from .commands import Command
 from .events import Terms
+from .queue import TaskQueue
 
 #: An engine gets more than one task at a time only while its recent tasks took less than this, in seconds.
 SHORT_TASK = 0.003
@@ -27,6 +29,13 @@ LONG = 10 * BURST
 FAMILIES = 1000
 
 _serials = count()
+
+
+class Place(NamedTuple):
+    """An incarnation of an engine; no other one ever has its ``serial``."""
+
+    engine: int
+    serial: int
 
 
 class State(Enum):
@@ -92,10 +101,10 @@ class Balance:
     deadline: float | None
     #: Its place in the order of submission.
     number: int = 0
-    #: The engines (their serial numbers) where its ``follow`` lets it run; None: anywhere.
-    places: frozenset[int] | None = None
-    #: The engines (their serial numbers) that do not meet its functional dependencies.
-    refused: frozenset[int] = frozenset()
+    #: Where its ``follow`` lets it run; None: anywhere.
+    places: frozenset[Place] | None = None
+    #: The engines that do not meet its functional dependencies.
+    refused: frozenset[Place] = frozenset()
 
 
 @dataclass(slots=True)
@@ -117,8 +126,8 @@ class Client:
     outbox: deque[str] = field(default_factory=deque)
     #: In the order of submission.
     tasks: dict[str, None] = field(default_factory=dict)
-    #: The engines where tasks of it were put aside.
-    parked_at: set[int] = field(default_factory=set)
+    #: The engines that have passed over tasks of it because it does not read.
+    held_at: set[int] = field(default_factory=set)
     #: Seconds that its balanced tasks take, by family.
     paces: dict[str, float] = field(default_factory=dict)
 
@@ -144,10 +153,8 @@ class Engine:
 
     id: int
     has_tasks: bool
-    #: Tasks of its own in the order in which they are to run; any of them can be taken back at once.
-    queue: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    #: By client: the queued tasks of clients that do not read, so that they do not hold up those behind them.
-    parked: dict[str, dict[str, None]] = field(default_factory=dict)
+    #: Tasks of its own that wait.
+    queue: TaskQueue = field(default_factory=TaskQueue)
     #: What was sent and is not done, in the order of sending: all tasks or one cell, never both.
     sent: dict[str, None] = field(default_factory=dict)
     sent_bytes: int = 0
@@ -173,10 +180,12 @@ class Engine:
     look: Appointment | None = None
     #: How many tasks it has finished.
     completed: int = 0
-    #: Tells the incarnations of all engines apart.
-    serial: int = field(default_factory=_serials.__next__)
     #: When it has tasks of its own and there are balanced ones, they take turns.
     balanced_turn: bool = False
+    place: Place = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = Place(self.id, next(_serials))
 
     def measure(self, seconds: float) -> None:
         self.pace = pace = average(self.pace, seconds)
@@ -214,37 +223,6 @@ class Engine:
         tasks.
         """
         return before <= window // 2 and len(self.sent) < window and self.sent_bytes < WINDOW_BYTES
-
-    def waiting(self) -> list[str]:
-        """Every task that has not been sent."""
-        return [*(task for tasks in self.parked.values() for task in tasks), *self.queue]
-
-    def enqueue(self, task: str, front: bool) -> None:
-        """A task of its own waits, at the end or before all others."""
-        self.queue[task] = None
-        if front:
-            self.queue.move_to_end(task, last=False)
-
-    def remove(self, task: Task) -> None:
-        """Take a task that waits out of the queue."""
-        if task.id in self.queue:
-            del self.queue[task.id]
-        else:
-            parked = self.parked[task.client]
-            del parked[task.id]
-            if not parked:
-                del self.parked[task.client]
-
-    def park(self, client: Client) -> None:
-        """Put the head of the queue aside until ``client`` reads again."""
-        task, _ = self.queue.popitem(last=False)
-        self.parked.setdefault(client.id, {})[task] = None
-        client.parked_at.add(self.id)
-
-    def unpark(self, client: Client) -> None:
-        """Queue again, ahead of everything that came later, what was put aside for ``client``."""
-        for task in reversed(self.parked.pop(client.id, {})):
-            self.enqueue(task, front=True)
 
 
 class Tables:

@@ -89,9 +89,16 @@ class Driver:
     def finish(self, task: str, name: str | None = None) -> None:
         self.handle(e.TasksFinished(self.inside.pop(task), [(task, RESULT, QUICK, False, "ok")]), name)
 
-    def acknowledge(self, name: str | None = None) -> None:
+    def acknowledge(self, name: str | None = None, parts: int = 1) -> None:
         amount, self.unacknowledged = self.unacknowledged, 0
-        self.handle(e.Acked(CLIENT, amount), name)
+        self.handle(e.Acked(CLIENT, amount), name, parts)
+
+    def use_up_credit(self) -> None:
+        """The client reads nothing until it gets no more results."""
+        while self.core.clients[CLIENT].credit.free:
+            task = next(iter(self.inside), None) or self.submit(0)
+            self.handle(e.TasksFinished(self.inside.pop(task), [(task, UNREAD, QUICK, False, "ok")]))
+            self.unacknowledged = UNREAD
 
     def finish_all(self, name: str | None = None) -> None:
         """Every task ends that an engine has, until none is left."""
@@ -159,6 +166,19 @@ def many_functions(driver: Driver) -> None:
     driver.finish_all()
 
 
+def many_places(driver: Driver) -> None:
+    """A task that waits for every engine, and may run nowhere else."""
+    for engine in range(driver.engines):
+        driver.submit(engine)
+        driver.submit(None, "a balanced call for one engine that is busy", targets=frozenset({engine}))
+    for task in list(driver.inside)[:RARE]:
+        driver.finish(task, "a balanced task ends, many wait for other engines")
+    driver.handle(e.EngineLeft(driver.engines - 1, "left"), "an engine leaves, many tasks wait for others")
+    driver.inside = {task: engine for task, engine in driver.inside.items() if engine != driver.engines - 1}
+    driver.handle(e.EngineJoined(driver.engines - 1))
+    driver.finish_all()
+
+
 def dependent(driver: Driver) -> None:
     for _ in range(RARE):
         first = driver.submit(0)
@@ -176,13 +196,26 @@ def aborted(driver: Driver) -> None:
 
 
 def unread(driver: Driver) -> None:
-    """The client reads nothing until its credit is used up, and then everything."""
     for _ in range(5):
-        while driver.core.clients[CLIENT].credit.free:
-            task = driver.submit(0)
-            driver.handle(e.TasksFinished(driver.inside.pop(task), [(task, UNREAD, QUICK, False, "ok")]))
-            driver.unacknowledged = UNREAD
+        driver.use_up_credit()
         driver.acknowledge("a client reads again")
+        driver.use_up_credit()
+        for engine in range(driver.engines):
+            driver.submit(engine)
+        driver.acknowledge("a client reads again, for each engine that goes on", driver.engines)
+        driver.finish_all()
+
+
+def unread_and_waiting(driver: Driver) -> None:
+    for _ in range(TASKS * driver.engines):
+        driver.submit(0)
+        driver.submit(None, targets=frozenset({0}))
+    for _ in range(5):
+        driver.use_up_credit()
+        while driver.inside:
+            driver.finish(next(iter(driver.inside)))
+        driver.acknowledge("a client reads again, all its tasks wait for one engine")
+    driver.finish_all()
 
 
 def restarted(driver: Driver) -> None:
@@ -194,8 +227,8 @@ def restarted(driver: Driver) -> None:
 
 
 SCENARIOS: tuple[Scenario, ...] = (
-    broadcast, direct, balanced, balanced_and_idle, balanced_and_busy, balanced_for_one, many_functions, dependent, aborted, unread,
-    restarted,
+    broadcast, direct, balanced, balanced_and_idle, balanced_and_busy, balanced_for_one, many_functions, many_places, dependent,
+    aborted, unread, unread_and_waiting, restarted,
 )  # fmt: skip
 
 

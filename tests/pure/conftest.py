@@ -50,7 +50,7 @@ def _check_places(core):
     """Every task is in exactly one place, and every place holds tasks that exist."""
     places = Counter()
     for engine in core.engines.values():
-        places.update((State.QUEUED, engine.id, task) for task in engine.waiting())
+        places.update((State.QUEUED, engine.id, task) for task in engine.queue)
         places.update((State.SENT, engine.id, task) for task in engine.sent)
     for client in core.clients.values():
         places.update((State.DONE, client.id, task) for task in client.outbox)
@@ -75,8 +75,13 @@ def _check_balanced(core):
         assert watches.verdict is None
         for other in (other for watch in watches.each() for other in watch.pending):
             assert core.tasks[other].state is not State.DONE, "a task waits for one that has ended"
-    for serial, engine in core.balancer._hungry.items():
-        assert core.engines[engine.id] is engine and engine.serial == serial
+    for number, engine in core.balancer._idle.items():
+        assert core.engines[number] is engine and not engine.sent and engine.has_tasks
+    for lanes in core.balancer._pool.by_client.values():
+        assert lanes.by_key
+        for engine in core.engines.values():
+            admitting = [lane for lane in lanes.by_key.values() if lane.admits(engine)]
+            assert set(map(id, admitting)) <= set(map(id, lanes.of(engine.id))), "an engine does not know of a lane"
 
 
 def _check_engine(core, engine):
@@ -85,15 +90,14 @@ def _check_engine(core, engine):
     assert kinds <= {False} or len(sent) == 1, "tasks or one cell, never both"
     assert len(sent) <= WINDOW_TASKS
     assert engine.sent_bytes == sum(task.size for task in sent)
-    assert all(core.tasks[task].client in core.clients for task in engine.waiting())
-    for client, parked in engine.parked.items():
-        assert parked and not core.clients[client].credit.free
-        assert all(core.tasks[task].client == client for task in parked)
+    assert all(core.tasks[task].client in core.clients for task in engine.queue)
     assert not (engine.away and sent), "a kernel that is being replaced has work"
     assert engine.watched == sum(task.balance is not None or task.time_limit > 0 for task in sent)
     assert engine.stuck not in engine.sent and (engine.long is None or engine.long == next(iter(engine.sent)))
     if not engine.paused and not sent:
-        assert not engine.queue, "an engine has nothing to do and work waits for it"
+        for client in map(core.clients.__getitem__, engine.queue.lines):
+            assert not client.credit.free, "an engine has nothing to do and work waits for it"
+            assert engine.id in client.held_at, "it would not go on when the client reads again"
 
 
 class Checked:

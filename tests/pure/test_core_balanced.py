@@ -135,6 +135,47 @@ def test_one_client_is_served_in_the_order_of_submission(empty):
     assert order == ["t0", "t1", "t2", "t3"]
 
 
+def test_a_function_that_nobody_knows_is_not_overtaken_for_ever(empty):
+    """LB-15: an engine that always has a few quick tasks of another function comes to it as well."""
+    empty.clients("a")
+    empty.engines(0)
+    warm(empty, 0)
+    empty.balanced("a", *names(3))
+    empty.balanced("a", "new", family="unknown")
+    empty.balanced("a", *names(200, "u"))
+    ran = ["t0"]
+    while "new" not in ran:
+        ran += empty.sent(empty.finish(0, next(iter(empty.core.engines[0].sent)), seconds=0.0001))
+    assert ran[:4] == ["t0", "t1", "t2", "new"]
+
+
+def test_an_engine_knows_of_the_tasks_that_it_may_get_only(empty):
+    """Issue 5, point 5: what is for others costs it nothing."""
+    empty.clients("a")
+    empty.engines(*range(5))
+    for engine in range(5):
+        empty.submit("a", engine, f"d{engine}")
+        empty.balanced("a", f"t{engine}", targets=frozenset({engine}))
+    empty.balanced("a", "free")
+    lanes = empty.core.balancer._pool.by_client["a"]
+    assert [task for lane in lanes.of(3) for task in lane.tasks] == ["free", "t3"]
+    assert placed(empty, empty.finish(3, "d3")) == {"t3": 3}
+    assert placed(empty, empty.finish(3, "t3")) == {"free": 3}
+    assert list(lanes.of(3)) == []
+
+
+def test_what_waits_goes_to_idle_engines_when_a_client_reads_again(empty):
+    """Each gets a task that it may run, whatever else waits."""
+    empty.clients("a")
+    empty.engines(0, 1, 2, 3)
+    empty.submit("a", 3, "d")
+    empty.fill("a")
+    empty.balanced("a", "t", targets=frozenset({3}))
+    empty.balanced("a", "u", targets=frozenset({1}))
+    empty.balanced("a", *names(3, "v"), avoid=0)
+    assert placed(empty, empty.ack("a", 1)) == {"u": 1, "v0": 2}
+
+
 def test_a_client_that_does_not_read_holds_up_nobody(core):
     """Rule 4 holds for balanced work."""
     core.fill("a")

@@ -224,6 +224,31 @@ def test_work_that_was_put_aside_keeps_its_order(core):
     assert order == [["a1"], ["a2"], ["b2"], ["a3"]]
 
 
+def test_of_all_that_waits_what_came_first_goes_first_when_a_client_reads_again(core):
+    core.submit("b", 0, "b0")
+    core.fill("a")
+    core.submit("a", 0, "a1")
+    core.submit("b", 0, "b1")
+    core.submit("a", 0, "a2")
+    core.submit("a", 0, "a0", kind="control")
+    assert core.sent(core.ack("a", 1)) == []
+    order = ["b0"]
+    while len(order) < 5:
+        order += core.sent(core.finish(0, order[-1]))
+    assert order == ["b0", "a0", "a1", "b1", "a2"]
+
+
+def test_a_client_that_stops_reading_again_is_passed_again(core):
+    core.fill("a")
+    core.submit("a", 0, "a1", "a2")
+    assert core.sent(core.ack("a", 1)) == ["a1"]
+    core.fill("a")
+    assert core.sent(core.finish(0, "a1", size=5)) == []
+    assert core.sent(core.submit("b", 0, "b1")) == ["b1"]
+    assert core.sent(core.finish(0, "b1")) == []
+    assert core.sent(core.ack("a", 10)) == ["a2"]
+
+
 def test_an_ack_of_an_unknown_client_is_nothing(core):
     assert core.ack("nobody", 5) == []
 
