@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -22,7 +23,7 @@ from weakref import WeakValueDictionary
 import zmq
 
 from ..errors import ClusterError, ProtocolError
-from ..protocol.messages import Answer, Hello, Message, Refused
+from ..protocol.messages import Answer, Finished, Hello, Message, Refused
 from ..protocol.sharing import can_open, inlined
 from ..protocol.sockets import notice_the_end, receive, send
 from ..protocol.stream import Stream, wait
@@ -231,8 +232,9 @@ class Front:
             self._drop(peer)
             self._on_gone(peer)
             return
-        for frames in arrived:
-            self._take(peer, frames)
+        messages = [message for frames in arrived if (message := self._decoded(peer, frames)) is not None]
+        for message in together(messages):
+            self._on_message(peer, message)
 
     def _drop(self, peer: LocalPeer) -> None:
         self._local.discard(peer)
@@ -261,19 +263,21 @@ class Front:
                 return
             peer = self._remote.get(identity) or RemotePeer(self._router, identity)
             self._remote[identity] = peer
-            self._take(peer, frames)
+            if (message := self._decoded(peer, frames)) is not None:
+                self._on_message(peer, message)
         self.pending = True
 
-    def _take(self, peer: Peer, frames: Sequence[Any]) -> None:
+    def _decoded(self, peer: Peer, frames: Sequence[Any]) -> Message | None:
+        """What a peer says; None if it is not signed."""
         try:
             message = self._codec.decode(frames)
         except ProtocolError as error:
             print(f"dropped: {error}", file=sys.stderr, flush=True)
-            return
+            return None
         if isinstance(message, Hello) and can_open(message.info.get("memory")):
             # Of the same user and of the same process namespace: then it can open ours as well.
             self._sharing.add(peer)
-        self._on_message(peer, message)
+        return message
 
     # -- what goes ----------------------------------------------------------------------------------------------------
 
@@ -312,3 +316,20 @@ class Front:
             peer.close()
         if self._router is not None:
             self._router.close(int(LINGER * 1000))
+
+
+def together(messages: Sequence[Message]) -> list[Message]:
+    """The same messages of one peer, but reports of finished tasks that follow each other as one.
+
+    An engine reports a task as soon as it has finished it. When several reports have come meanwhile they cost less together.
+    """
+    if len(messages) < 2:
+        return list(messages)
+    found: list[Message] = []
+    for cls, group in groupby(messages, type):
+        several = list(group)
+        if cls is Finished and len(several) > 1:
+            results = [result for report in several for result in report.results]
+            several = [Finished(results, tuple(payload for report in several for payload in report.payloads))]
+        found += several
+    return found

@@ -284,9 +284,10 @@ class Server:
             own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
             if not own or any(task in self._book for task, _ in own):
                 raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
-            with contextlib.suppress(ProtocolError, OSError):
-                # Else the engine may still be able to open it, or it tells the client why not.
-                payload = sharing.take(payload)
+            if sharing.is_shared(payload):
+                with contextlib.suppress(ProtocolError, OSError):
+                    # Else the engine may still be able to open it, or it tells the client why not.
+                    payload = sharing.take(payload)
             self._accept(client, kind, options, payload, own, *terms)
 
     def _accept(

@@ -7,7 +7,6 @@ delivered first. One payload of more than a quarter of the budget is not kept at
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -58,16 +57,18 @@ class MemoryStore:
         self._limit = limit
         self._entries: dict[str, Entry] = {}
         #: How many entries share a payload, by its identity: it is in memory once.
-        self._shared: Counter[int] = Counter()
+        self._shared: dict[int, int] = {}
         self.size = 0
 
     def add(self, entry: Entry) -> None:
         if entry.id in self._entries:
             self.remove([entry.id])
-        if entry.size > self._limit // 4:
+        cost = entry.size
+        if cost > self._limit // 4:
             entry = entry.without_large_payloads(self._limit // 4)
+            cost = entry.size
         self._entries[entry.id] = entry
-        self.size += self._cost(entry, 1)
+        self.size += cost - self._in_common(entry, 1)
         while self.size > self._limit and self._entries:
             self.remove([next(iter(self._entries))])
 
@@ -81,22 +82,23 @@ class MemoryStore:
         for task in tasks:
             entry = self._entries.pop(task, None)
             if entry is not None:
-                self.size -= self._cost(entry, -1)
+                self.size -= entry.size - self._in_common(entry, -1)
 
     def close(self) -> None:
         self._entries.clear()
 
-    def _cost(self, entry: Entry, change: int) -> int:
-        """The bytes that come or go with an entry."""
+    def _in_common(self, entry: Entry, change: int) -> int:
+        """The bytes of an entry, one more (1) or one less (-1), that others have as well: they neither come nor go with it."""
         request = entry.request
         if request is None:
-            return entry.size
-        others = self._shared[id(request)] - (change < 0)
-        self._shared[id(request)] += change
-        if not self._shared[id(request)]:
+            return 0
+        before = self._shared.get(id(request), 0)
+        if after := before + change:
+            self._shared[id(request)] = after
+        else:
             del self._shared[id(request)]
         # The first one brings the payload, the last one takes it along.
-        return entry.size - size(request) if others else entry.size
+        return size(request) if before and after else 0
 
 
 class NoStore:

@@ -88,10 +88,13 @@ class Dispatch:
 
     def _next(self, engine: Engine, before: int) -> Task | None:
         """Take the next task for an engine, which had ``before`` tasks when its turn began, out of a queue."""
+        has_room = engine.has_room(engine.window, before)
+        if not has_room and not self._ready:
+            return None
         own = self._head(engine)
         if engine.sent and (self._runs_cell(engine) or (own is not None and own.kind == "cell")):
             return None
-        has_room = own is not None and engine.has_room(engine.window, before)
+        has_room = has_room and own is not None
         if self._ready and not engine.long and (not has_room or (engine.balanced_turn and own.kind != "control")):
             task = self._balancer.take(engine, before)
             if task is not None:
