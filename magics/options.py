@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import keyword
+import math
 import re
 import signal
 from typing import Any
@@ -35,7 +36,7 @@ def _execution(parser: MagicArgumentParser) -> None:
     parser.add_argument(
         "--no-stream", dest="stream", action="store_false", default=None, help="show output at the end, grouped"
     )
-    parser.add_argument("--progress-after", type=float, help="seconds until a progress bar appears; -1: never")
+    parser.add_argument("--progress-after", help="seconds until a progress bar appears; -1: never")
     parser.add_argument("--signal-on-interrupt", help="what an interrupt sends to the engines; 0: nothing")
 
 
@@ -64,6 +65,11 @@ def config_parser(name: str) -> MagicArgumentParser:
     parser = MagicArgumentParser(name, add_help=False)
     _execution(parser)
     return parser
+
+
+def no_parser(name: str) -> MagicArgumentParser:
+    """For ``%autopx``, which has no options."""
+    return MagicArgumentParser(name, add_help=False)
 
 
 def result_parser(name: str) -> MagicArgumentParser:
@@ -162,10 +168,27 @@ def parse_timeout(text: str) -> float:
     """
     try:
         seconds = float(text)
-        if not seconds > 0:
+        if not 0 < seconds < math.inf:
             raise ValueError
     except ValueError:
         raise UsageError(f"--timeout takes a positive number of seconds, not {text!r}") from None
+    return seconds
+
+
+def parse_progress(text: str) -> float:
+    """What ``--progress-after`` says: a number of seconds, or -1 for never.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    try:
+        seconds = float(text)
+        if not (0 <= seconds < math.inf or seconds == -1):
+            raise ValueError
+    except ValueError:
+        raise UsageError(f"--progress-after takes a number of seconds, or -1 for never, not {text!r}") from None
     return seconds
 
 
@@ -188,6 +211,7 @@ def parse_signal(text: str) -> int:
 #: The options whose values mean more than their text.
 _READERS = {
     "targets": parse_targets,
+    "progress_after": parse_progress,
     "signal_on_interrupt": parse_signal,
     "timeout": parse_timeout,
     "out": parse_name,

@@ -36,7 +36,7 @@ class Defaults:
     stream
         Show output as it comes.
     progress_after
-        Seconds until a progress bar appears; negative: never.
+        Seconds until a progress bar appears; -1: never.
     signal_on_interrupt
         What an interrupt sends to the engines, 0: nothing.
     """
@@ -251,7 +251,8 @@ class ParallelMagics:
     # -- %autopx ------------------------------------------------------------------------------------------------------
 
     def autopx(self, line: str) -> None:
-        """%autopx: send every cell to the engines, until the next %autopx."""
+        """%autopx: send every cell to the engines, until the next %autopx. It has no options."""
+        options.parse(options.no_parser("%autopx" + self.suffix), line)
         self._view("autopx")
         if self._autopx.enabled:
             self._autopx.disable()

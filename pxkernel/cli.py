@@ -27,6 +27,7 @@ from .controller.settings import SCHEMES, STORE_LIMIT
 from .errors import ClusterError, EngineError
 from .protocol import clusterfile
 
+USAGE = 2
 RUNNING_ALREADY = 10
 NOT_RUNNING = 11
 #: Signals that ``pxcluster start`` passes on to the engines.
@@ -95,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    profile = options.profile or clusterfile.DEFAULT_PROFILE
+    profile = clusterfile.DEFAULT_PROFILE if options.profile is None else options.profile
+    _check_profile(profile)
     for file in clusterfile.running(profile):
         if file.cluster_id == options.cluster_id:
             print(f"pxcluster: the cluster {options.cluster_id!r} is running already: {file.path}", file=sys.stderr)
@@ -220,6 +222,7 @@ def _row(cluster: Cluster) -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace) -> int:
+    _check_profile(options.profile)
     rows = []
     for file in clusterfile.running(options.profile):
         # It may just have ended.
@@ -236,7 +239,11 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    names = [*options.ids, *options.ids_too]
+    names = list(dict.fromkeys([*options.ids, *options.ids_too]))
+    _check_profile(options.profile)
+    if options.all and names:
+        print("pxcluster: --all stops every cluster: it goes with no ID", file=sys.stderr)
+        return USAGE
     if options.all:
         clusters = [Cluster.from_file(file.path) for file in clusterfile.running(options.profile)]
         if not clusters:
@@ -260,6 +267,12 @@ def _clean(options: argparse.Namespace) -> int:
     if running and not options.force:
         print(f"{_clusters(running)} left running; --force stops them")
     return 0
+
+
+def _check_profile(profile: str | None) -> None:
+    """Raises ClusterError if no cluster can have such a profile: else there would just be none of it."""
+    if profile is not None:
+        clusterfile.folder(clusterfile.DEFAULT_ID, profile)
 
 
 def _clusters(found: Sequence[object], kind: str = "") -> str:

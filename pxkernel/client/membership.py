@@ -15,6 +15,8 @@ from .progress import Progress
 
 #: Seconds before a progress bar appears.
 BAR_AFTER = 2.0
+#: More engines than this are a slip of the finger: each is a process of some 20 MB.
+MOST_ENGINES = 10_000
 
 
 class Membership:
@@ -130,9 +132,11 @@ class Membership:
 
 
 def engine_count(n: int) -> int:
-    """``n`` if it is a number of engines; raises ValueError if it is none."""
+    """``n`` if it is a number of engines; raises ValueError if it is none, or more than ``MOST_ENGINES``."""
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
         raise ValueError(f"n is the number of engines, not {n!r}")
+    if n > MOST_ENGINES:
+        raise ValueError(f"n is the number of engines, at most {MOST_ENGINES}, not {n}")
     return n
 
 

@@ -90,7 +90,8 @@ class EngineOperations:
             An argument, which the text names, is nothing of its kind; nothing is started.
         """
         environment = self.environment if environment is None else check_environment(environment)
-        check_text("engine_set_id", engine_set_id)
+        if check_text("engine_set_id", engine_set_id) == "":
+            raise ValueError("engine_set_id must be the name of an engine set, not ''")
         check_text("kernel_name", kernel_name)
         check_transport(transport)
         if kernel_name is None and transport != "ipc":

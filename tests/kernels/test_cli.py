@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import pxkernel as px
+from pxkernel.cli import main
 from pxkernel.protocol import clusterfile
 
 SOON = 15
@@ -89,14 +90,26 @@ def test_usage(command):
 def test_what_cannot_be_started():
     done = pxcluster("start", "-n", "-1")
     assert done.returncode == 1 and done.stderr == "pxcluster: n is the number of engines, not -1\n"
+    done = pxcluster("start", "-n", "99999999999", "--daemonize")
+    assert done.returncode == 1 and done.stderr == "pxcluster: n is the number of engines, at most 10000, not 99999999999\n"
     assert pxcluster("--version").stdout.strip() == px.__version__
+
+
+@pytest.mark.parametrize("profile", ["../x", ""])
+@pytest.mark.parametrize("command", [["start"], ["list"], ["stop"], ["stop", "--all"], ["engines"]])
+def test_what_is_no_profile(command, profile, capsys):
+    """CLI-03 to CLI-05: it is not just one without clusters."""
+    assert main([*command, "--profile", profile]) == 1
+    assert capsys.readouterr().err.startswith(f"pxcluster: {profile!r} cannot be a profile: ")
 
 
 def test_stop_by_name_and_all(started):
     """CLI-03; CLI-08: a controller without engines is ``start -n 0``."""
     for name in ("a", "b"):
         answer("start", "-n", "0", "--daemonize", "--cluster-id", name)
-    stopped = pxcluster("stop", "a")
+    both = pxcluster("stop", "a", "--all")
+    assert (both.returncode, both.stdout) == (2, "") and "--all stops every cluster" in both.stderr
+    stopped = pxcluster("stop", "a", "a")
     assert (stopped.returncode, stopped.stdout) == (0, "stopped 'a'\n")
     assert pxcluster("stop", "--all", "--profile", "default").stdout == "stopped 'b'\n"
     nothing = pxcluster("stop", "--all", "--profile", "default")

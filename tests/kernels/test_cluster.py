@@ -118,6 +118,8 @@ def test_sets_and_engines_that_do_not_exist(cluster, rc):
         cluster.scale_sync(-1)
     with pytest.raises(ValueError, match="number of engines, not 'x'"):
         cluster.start_engines_sync("x")
+    with pytest.raises(ValueError, match="engine_set_id must be the name of an engine set, not ''"):
+        cluster.start_engines_sync(1, "")
     assert rc.ids == [0, 1] and list(cluster.engines) == ["0"]
 
 

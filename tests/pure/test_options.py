@@ -121,7 +121,23 @@ def test_timeout():
     assert parse(cell_parser, "--timeout 1.5").timeout == 1.5
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "nan"])
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-2", "-0.5", "1e999", "soon", "''"])
+@pytest.mark.parametrize("parser", [cell_parser, config_parser])
+def test_when_no_progress_bar_can_appear(parser, text):
+    """MG-11"""
+    with pytest.raises(UsageError, match="--progress-after takes a number of seconds, or -1 for never, not"):
+        parse(parser, f"--progress-after={text}")
+
+
+@pytest.mark.parametrize("line", ["junk", "--targets 0", "-b", "off", "'open"])
+def test_autopx_has_no_options(line):
+    """MG-17"""
+    assert vars(parse(options.no_parser, "")) == {}
+    with pytest.raises(UsageError):
+        parse(options.no_parser, line)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "nan", "inf", "1e999"])
 def test_what_is_no_timeout(text):
     with pytest.raises(UsageError, match="--timeout takes a positive number of seconds"):
         parse(cell_parser, f"--timeout={text}")

@@ -51,6 +51,15 @@ class View:
         return result
 
 
+def test_autopx_with_something_behind_it_switches_nothing():
+    """MG-17"""
+    magics = ParallelMagics(Shell())
+    magics.view = View()
+    with pytest.raises(UsageError, match="junk"):
+        magics.autopx("junk")
+    assert not magics._autopx.enabled
+
+
 @pytest.fixture
 def stopped(monkeypatch):
     """The signals that were sent to engines."""
