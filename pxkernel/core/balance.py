@@ -38,7 +38,7 @@ class Ending(NamedTuple):
 IMPOSSIBLE = Ending("impossible", "a task that it depends on has not ended as it should, or not where it should")
 REFUSED = Ending("impossible", "no engine meets its dependencies")
 PLACE_LEFT = Ending("impossible", "the engine that it should follow a task to is gone")
-NO_ENGINE = Ending("died", "no engine is left that it may run on")
+NO_ENGINE = "no engine is left that it may run on"
 
 
 class Balancer:
@@ -54,6 +54,7 @@ class Balancer:
 
     def __init__(self, tables: Tables, policy: Policy[Engine]):
         self._engines = tables.engines
+        self._gone = tables.gone
         self._tasks = tables.tasks
         self._policy = policy
         self._graph = Graph()
@@ -189,16 +190,22 @@ class Balancer:
 
     def stranded(self, engine: int) -> Sequence[tuple[Task, Ending]]:
         """The tasks for which there is no engine any more, now that this one is gone; they are removed."""
-        ids = [task for lane in self._pool.stranded(engine) for task in lane.tasks]
         found = []
-        for task in map(self._tasks.__getitem__, ids):
-            assert task.balance is not None
-            self._pool.remove(task, task.balance)
-            found.append((task, self._stranded(task.balance)))
+        for lane in self._pool.stranded(engine):
+            ending = None
+            for task in map(self._tasks.__getitem__, list(lane.tasks)):
+                assert task.balance is not None
+                self._pool.remove(task, task.balance)
+                # The same for all of them: a long crash report is there once.
+                ending = ending or self._stranded(task.balance)
+                found.append((task, ending))
         return found
 
-    @staticmethod
-    def _stranded(balance: Balance) -> Ending:
+    def _stranded(self, balance: Balance) -> Ending:
         if balance.refused:
             return REFUSED
-        return NO_ENGINE if balance.places is None else PLACE_LEFT
+        if balance.places is not None:
+            return PLACE_LEFT
+        targets = balance.terms.targets
+        last = next((engine for engine in reversed(self._gone) if targets is None or engine in targets), None)
+        return Ending("died", NO_ENGINE if last is None else f"{NO_ENGINE}: engine {last} {self._gone[last]}")

@@ -134,6 +134,7 @@ class Core:
     def _engine_joined(self, event: e.EngineJoined) -> None:
         engine = self.engines.setdefault(event.engine, Engine(event.engine, has_tasks=event.tasks))
         engine.has_tasks, engine.away = event.tasks, False
+        self._tables.gone.pop(engine.id, None)
         self._tables.commands.append(c.Announce(joined=(engine.id,)))
         self._dispatch.pump(engine)
 
@@ -150,6 +151,7 @@ class Core:
         engine = self.engines.pop(event.engine, None)
         if engine is None:
             return
+        self._tables.engine_gone(engine.id, event.reason)
         self._empty(engine, event.reason)
         self._tables.commands.append(c.Announce(left=((engine.id, event.reason),)))
         self._dispatch.fail_stranded(engine.id)

@@ -27,6 +27,8 @@ BURST = 0.02
 LONG = 10 * BURST
 #: A client's functions whose pace is remembered.
 FAMILIES = 1000
+#: So many engines that are gone are remembered.
+GONE = 1000
 
 _serials = count()
 
@@ -231,9 +233,17 @@ class Tables:
     def __init__(self) -> None:
         self.clients: dict[str, Client] = {}
         self.engines: dict[int, Engine] = {}
+        #: Why engines are gone, the last one last.
+        self.gone: dict[int, str] = {}
         self.tasks: dict[str, Task] = {}
         #: The time of the event, and the commands that it has caused so far.
         self.now = 0.0
         self.commands: list[Command] = []
         #: The engines with tasks to watch whose first one may be another since the event.
         self.changed: dict[int, Engine] = {}
+
+    def engine_gone(self, engine: int, reason: str) -> None:
+        """Remember why an engine is gone; of very many, the last ones."""
+        self.gone[engine] = reason
+        if len(self.gone) > GONE:
+            del self.gone[next(iter(self.gone))]

@@ -323,8 +323,21 @@ def test_an_engine_that_dies(lview, tmp_path, wait_for):
             # Of a map with retries only the item that was lost runs again.
             paths = [str(tmp_path / "died")] + [str(tmp_path)] * 5
             assert view.map_sync(die_once, paths) == ["survived"] * 6
-        with pytest.raises(px.EngineError, match="engine . "):
-            view.apply_sync(os._exit, 3)
+
+        def die_later(path):
+            import os
+            import time
+
+            while not os.path.exists(path):
+                time.sleep(0.005)
+            os._exit(3)
+
+        dying, behind = view.apply_async(die_later, str(tmp_path / "go")), view.apply_async(int)
+        (tmp_path / "go").touch()
+        with pytest.raises(px.EngineError, match=r"^engine (\d) died \(exit code 3\)"):
+            dying.get(10)
+        with pytest.raises(px.EngineError, match=r"no engine is left that it may run on: engine \d died \(exit code 3\)"):
+            behind.get(10)
         # There is nobody left to wait for.
         wait_for(lambda: not rc.ids)
         with pytest.raises(px.NoEnginesRegistered):

@@ -3,7 +3,7 @@
 import pytest
 
 from pxkernel.core import EngineJoined, RecallTasks, RunTasks
-from pxkernel.core.tables import BURST, FAMILIES, WINDOW_TASKS
+from pxkernel.core.tables import BURST, FAMILIES, GONE, WINDOW_TASKS
 
 
 def names(count, prefix="t"):
@@ -362,7 +362,29 @@ def test_what_waits_fails_with_the_last_engine(core):
     core.balanced("a", "t", "u", "v")
     core.engine_dies(0)
     core.engine_dies(1)
-    assert core.failed["v"].reason == "no engine is left that it may run on"
+    assert core.failed["v"].reason == "no engine is left that it may run on: engine 1 died"
+
+
+def test_what_comes_after_the_last_engine_fails_with_the_last_death(core):
+    """LB-12: with the one of its targets; an engine that has come back is not dead."""
+    core.engine_dies(1)
+    core.engine_dies(0, "died of hunger")
+    core.balanced("a", "t")
+    core.balanced("a", "u", targets=frozenset({1}))
+    core.balanced("a", "v", targets=frozenset({9}))
+    text = "no engine is left that it may run on"
+    reasons = [core.failed[task].reason for task in ("t", "u", "v")]
+    assert reasons == [f"{text}: engine 0 died of hunger", f"{text}: engine 1 died", text]
+    core.engines(0)
+    core.balanced("a", "w", targets=frozenset({0, 1}))
+    assert "w" not in core.failed and list(core.core._tables.gone) == [1]
+
+
+def test_deaths_are_remembered_in_bounded_number(core):
+    for engine in range(GONE + 5):
+        core.engines(engine)
+        core.engine_dies(engine)
+    assert list(core.core._tables.gone) == list(range(5, GONE + 5))
 
 
 def test_what_waits_fails_with_the_last_of_its_targets(core):
