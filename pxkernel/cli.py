@@ -6,6 +6,9 @@
     pxcluster stop [ID ...] [--all]      end it
     pxcluster clean [--force]            remove what dead clusters have left behind
 
+``pxcluster start --restore`` starts a cluster whose engines wait when their controller is killed or crashes, and, said again,
+takes them over with all that they hold (features CTL-08); ``stop`` and ``clean --force`` end engines that wait.
+
 Exit codes: 0 done, 1 it failed, 2 usage, 10 such a cluster is running already, 11 there is no such cluster.
 """
 
@@ -23,9 +26,10 @@ from typing import Any
 
 from . import __version__
 from .cluster import Cluster, clean_cluster_files
-from .controller.settings import SCHEMES, STORE_LIMIT
+from .controller.settings import RESTORE_TIMEOUT, SCHEMES, STORE_LIMIT
 from .errors import ClusterError, EngineError
 from .protocol import clusterfile
+from .protocol.enginefiles import waiting, waiting_clusters
 
 USAGE = 2
 RUNNING_ALREADY = 10
@@ -58,6 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("--port", type=int, default=0, help="... on this port (default: any that is free)")
     start.add_argument("--location", default=None, help="... and this is the name by which they find this machine")
     start.add_argument("--reuse", action="store_true", help="... with the keys and the port of the last time")
+    start.add_argument(
+        "--restore", action="store_true",
+        help="have the engines wait for a new controller when this one is killed or crashes, and take over those that wait",
+    )  # fmt: skip
+    start.add_argument(
+        "--restore-timeout", type=float, default=RESTORE_TIMEOUT, metavar="SECONDS", help="... for so long (default: %(default)g)"
+    )
     start.add_argument("--daemonize", action="store_true", help="leave it running and return")
     start.set_defaults(run=_start)
 
@@ -118,6 +129,8 @@ def _start(options: argparse.Namespace) -> int:
         controller_location=options.location,
         controller_port=options.port,
         controller_reuse=options.reuse,
+        controller_restore=options.restore,
+        restore_timeout=options.restore_timeout,
         shutdown_atexit=not options.daemonize,
     )
     if options.daemonize:
@@ -132,11 +145,23 @@ def _begin(cluster: Cluster, output: str) -> None:
     cluster.start_and_connect_sync().close()
     row = _row(cluster)
     if output == "json":
-        print(json.dumps(row, indent=1), flush=True)
+        print(json.dumps({**row, **_restored(cluster)}, indent=1), flush=True)
     else:
         number = len(row["engines"])
         print(f"{number} {'engine is' if number == 1 else 'engines are'} running; {cluster.cluster_file}", flush=True)
+        for state, engines in _restored(cluster).items():
+            print(f"{state}: engines {engines}", flush=True)
         print(f"connect to them with: pxkernel.{_client_of(cluster)}", flush=True)
+
+
+def _restored(cluster: Cluster) -> dict[str, list[int]]:
+    """What has become of the engines of an earlier controller, if there was one."""
+    if not cluster.restored:
+        return {}
+    engines = [engine for engine_set in cluster.engines.values() for engine in engine_set.engines]
+    names = {"running": "restored", "starting": "late", "dead": "ended"}
+    found = {name: [engine["id"] for engine in engines if engine["state"] == state] for state, name in names.items()}
+    return {name: ids for name, ids in found.items() if ids}
 
 
 def _client_of(cluster: Cluster) -> str:
@@ -163,6 +188,12 @@ def _keep(cluster: Cluster, output: str) -> None:
             if output == "text":
                 print("Ctrl-C stops them", flush=True)
             cluster.wait_sync()
+            if engines := cluster.waiting:
+                cluster.shutdown_atexit = False
+                raise ClusterError(
+                    f"the controller has ended; engines {engines} wait {cluster.restore_timeout:g} s for a new one: "
+                    "pxcluster start --restore takes them over, pxcluster stop ends them"
+                )
         except Exception as error:
             failures.append(error)
         ended.set()
@@ -184,7 +215,8 @@ def _keep(cluster: Cluster, output: str) -> None:
         os.read(told, 1)
     if signalled and output == "text":
         print("stopping", flush=True)
-    cluster.stop_cluster_sync()
+    if signalled or not cluster.waiting:
+        cluster.stop_cluster_sync()
     if failures and not signalled:
         raise failures[0]
 
@@ -203,17 +235,24 @@ def _engines(options: argparse.Namespace) -> int:
     return 0
 
 
+def _waiting_row(file: clusterfile.ClusterFile) -> dict[str, Any]:
+    """As ``_row``, for a cluster whose engines wait for a new controller."""
+    return {**_identity(file), "engines": [], "waiting": [engine.id for engine in waiting(file)]}
+
+
 def _row(cluster: Cluster) -> dict[str, Any]:
     """What is printed about one cluster."""
     file = clusterfile.read(cluster.cluster_file or "")
     sets = {name: engine_set.ids for name, engine_set in cluster.engines.items()}
     with cluster.connect_client_sync() as client:
         engines = client.ids
+    return {**_identity(file), "engines": engines, "engine_sets": sets}
+
+
+def _identity(file: clusterfile.ClusterFile) -> dict[str, Any]:
     return {
         "cluster_id": file.cluster_id,
         "profile": file.profile,
-        "engines": engines,
-        "engine_sets": sets,
         "controller_pid": file.controller_pid,
         "owner_pid": file.owner_pid,
         "url": file.url,
@@ -228,13 +267,15 @@ def _list(options: argparse.Namespace) -> int:
         # It may just have ended.
         with contextlib.suppress(FileNotFoundError, ClusterError, EngineError, TimeoutError):
             rows.append(_row(Cluster.from_file(file.path)))
+    rows += [_waiting_row(file) for file in waiting_clusters(options.profile)]
     if options.output == "json":
         print(json.dumps(rows, indent=1))
         return 0
     print(f"{'PROFILE':<16} {'CLUSTER ID':<28} {'ENGINES':>7} {'CONTROLLER':>10}  CLUSTER FILE")
     for row in rows:
-        name, engines = repr(row["cluster_id"]), len(row["engines"])
-        print(f"{row['profile']:<16} {name:<28} {engines:>7} {row['controller_pid']:>10}  {row['cluster_file']}")
+        name, engines = repr(row["cluster_id"]), len(row.get("waiting", row["engines"]))
+        controller = "ended" if "waiting" in row else row["controller_pid"]
+        print(f"{row['profile']:<16} {name:<28} {engines:>7} {controller:>10}  {row['cluster_file']}")
     return 0
 
 
@@ -245,7 +286,8 @@ def _stop(options: argparse.Namespace) -> int:
         print("pxcluster: --all stops every cluster: it goes with no ID", file=sys.stderr)
         return USAGE
     if options.all:
-        clusters = [Cluster.from_file(file.path) for file in clusterfile.running(options.profile)]
+        files = [*clusterfile.running(options.profile), *waiting_clusters(options.profile)]
+        clusters = [Cluster.from_file(file.path) for file in files]
         if not clusters:
             print("no clusters to stop")
     elif names:
@@ -259,7 +301,7 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    running = clusterfile.running()
+    running = [*clusterfile.running(), *waiting_clusters()]
     removed = clean_cluster_files(force=options.force)
     for file in running if options.force else ():
         print(f"stopped {file.cluster_id!r}")

@@ -3,6 +3,7 @@
 - ``cluster``    the class itself; ``operations`` is the part of it that changes engines of a running cluster
 - ``manager``    many clusters by name
 - ``start``      the process of the controller, from its start; ``stop`` to its end
+- ``restore``    engines that wait for a new controller
 - ``enginesets`` what a cluster says about its processes
 - ``wishes``     environment and start-up code, checked
 - ``twins``      the awaitable form of every method

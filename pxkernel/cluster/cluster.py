@@ -23,13 +23,14 @@ from ..client import representation
 from ..client.client import Client
 from ..client.inquiry import inquire
 from ..client.inspection import Top
-from ..controller.settings import STORE_LIMIT, Settings, check_scheme, check_store, check_store_limit
-from ..errors import ClusterError
+from ..controller.settings import RESTORE_TIMEOUT, STORE_LIMIT, Settings, check_scheme, check_store, check_store_limit
+from ..errors import ClusterError, EngineError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
 from . import wishes
 from .finding import Findable
 from .operations import EngineOperations
+from .restore import Restorable, end_waiting, latest, save
 from .start import check_directory, start_controller
 from .stop import STOP_TIMEOUT, await_end, wait_until_ended
 from .twins import with_awaitable_twins
@@ -37,7 +38,7 @@ from .wishes import ON_START, Environment, OnStart, Wish, environment_of, pack_o
 
 
 @with_awaitable_twins
-class Cluster(Findable, EngineOperations):
+class Cluster(Findable, EngineOperations, Restorable):
     """A controller and its engines; nothing is started before you say so (features CLU-01).
 
     Parameters
@@ -72,6 +73,13 @@ class Cluster(Findable, EngineOperations):
     controller_reuse
         Whether the keys and the port are those of the last cluster of this name that was started so: then the copies of its
         file are valid again (features CTL-08).
+    controller_restore
+        Whether the engines outlive a controller that is killed or crashes, and wait for the next one. Starting a cluster of
+        this name takes over those that wait, with their ids and all that they hold, and with the settings of the first start;
+        if none waits, it is a start like any other. Clients connect again; what they had submitted is lost, but a task that
+        runs goes on to its end (features CTL-08).
+    restore_timeout
+        Seconds that they wait at most; then they end.
     environment
         Variables for the engines beside those of this process: a mapping, or a function of the engine id, called here,
         for one GPU per engine ``lambda i: {"CUDA_VISIBLE_DEVICES": str(i % 4)}``. They are there when the kernel starts,
@@ -113,6 +121,8 @@ class Cluster(Findable, EngineOperations):
     controller_location = Wish(wishes.check_location)
     controller_port = Wish(wishes.check_port)
     controller_reuse = Wish(partial(wishes.check_bool, "controller_reuse"))
+    controller_restore = Wish(partial(wishes.check_bool, "controller_restore"))
+    restore_timeout = Wish(wishes.check_restore_timeout)
     environment = Wish(wishes.check_environment)
     on_start = Wish(wishes.check_on_start)
     preload = Wish(wishes.check_preload)
@@ -137,6 +147,8 @@ class Cluster(Findable, EngineOperations):
         controller_location: str | None = None,
         controller_port: int = 0,
         controller_reuse: bool = False,
+        controller_restore: bool = False,
+        restore_timeout: float = RESTORE_TIMEOUT,
         environment: Environment | None = None,
         on_start: OnStart | None = None,
         preload: Sequence[str] = (),
@@ -161,6 +173,8 @@ class Cluster(Findable, EngineOperations):
         self.controller_location = controller_location
         self.controller_port = controller_port
         self.controller_reuse = controller_reuse
+        self.controller_restore = controller_restore
+        self.restore_timeout = restore_timeout
         self.environment = environment
         self.on_start = on_start
         self.preload = preload
@@ -173,6 +187,7 @@ class Cluster(Findable, EngineOperations):
         self._file: clusterfile.ClusterFile | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
+        self._restored = False
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -229,6 +244,8 @@ class Cluster(Findable, EngineOperations):
             raise ClusterError(f"this cluster is running already: {self.cluster_file}")
         self._check_place()
         check_directory()
+        if self._take_over():
+            return self
         if self._process is not None:
             # It has ended by itself, and has left its files if it was killed.
             self.stop_cluster_sync()
@@ -257,13 +274,21 @@ class Cluster(Findable, EngineOperations):
             ip=self.controller_ip,
             port=self.controller_port,
             location=self.controller_location,
-            keys=str(clusterfile.keys_of(self.cluster_id, self.profile)) if self.controller_reuse else None,
+            keys=self._place_of_keys(directory),
             scheme=self.scheme,
+            cwd=os.getcwd(),
+            restore_timeout=self.restore_timeout if self.controller_restore else None,
         )
+        if self.controller_restore:
+            save(settings)
+        self._launch(settings, limits)
+        return self
+
+    def _launch(self, settings: Settings, limits: dict[str, str]) -> None:
         self._process, self._file = start_controller(settings, limits)
+        self._restored = settings.restored
         if self.shutdown_atexit:
             atexit.register(self._stop_at_exit)
-        return self
 
     def connect_client_sync(self, timeout: float = 10.0) -> Client:
         """A new Client of this cluster (features CLU-11).
@@ -290,14 +315,17 @@ class Cluster(Findable, EngineOperations):
         ClusterError, EngineError
             Something did not start; the text has the end of what it printed. Nothing is left behind.
         TimeoutError
-            The engines were not ready within ``engine_timeout``.
+            The engines were not ready within ``engine_timeout``. If they were taken over, those that are not come later.
         """
         self.start_cluster_sync(n)
         try:
             client = self.connect_client_sync()
-            client.wait_for_engines(timeout=self.engine_timeout)
+            # What waits for a new controller is not given up because one of them is late.
+            with contextlib.suppress(*(TimeoutError, EngineError) if self.restored else ()):
+                client.wait_for_engines(timeout=self.engine_timeout)
         except BaseException:
-            self.stop_cluster_sync()
+            if not self.restored:
+                self.stop_cluster_sync()
             raise
         if activate:
             _activate(client)
@@ -320,8 +348,12 @@ class Cluster(Findable, EngineOperations):
     def stop_cluster_sync(self) -> None:
         """End the engines and the controller; idempotent. Adopted kernels are released and live on (features CLU-14).
 
+        Without a controller, the engines that wait for a new one end.
+
         Raises
         ------
+        ClusterError
+            Somebody takes these engines over just now.
         TimeoutError
             The controller has not ended. If this process has started it, it is killed, and its engines end by themselves.
         """
@@ -331,10 +363,12 @@ class Cluster(Findable, EngineOperations):
         file, self._file = self._file, None
         if file is None:
             return
+        file = latest(file)
         if file.alive():
             # It may end while we ask.
             with contextlib.suppress(Exception):
                 inquire(file, "stop", STOP_TIMEOUT)
+        end_waiting(file)
         process, self._process = self._process, None
         await_end(file, process)
 
@@ -352,7 +386,8 @@ class Cluster(Findable, EngineOperations):
 
     def _stop_at_exit(self) -> None:
         with contextlib.suppress(Exception):
-            self.stop_cluster_sync()
+            if self.shutdown_atexit and not self._has_another_owner():
+                self.stop_cluster_sync()
 
     def __enter__(self) -> Client:
         self._client = self.start_and_connect_sync()

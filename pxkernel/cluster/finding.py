@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..protocol import clusterfile
 from .enginesets import ControllerProcess, EngineSet
+from .restore import find
 from .wishes import Environment
 
 
@@ -58,6 +59,8 @@ class Findable:
     ) -> Self:
         """The running cluster that a file (or an id) names; without arguments the default one, or the only one (CLU-22).
 
+        Or one whose engines wait for a new controller: ``start_cluster()`` takes them over, ``stop_cluster()`` ends them.
+
         Parameters
         ----------
         cluster_file, profile, cluster_id
@@ -84,12 +87,13 @@ class Findable:
             raise TypeError("give a cluster_file or a cluster_id, not both")
         if cluster_id is not None:
             cluster_file = clusterfile.folder(cluster_id, profile or clusterfile.DEFAULT_PROFILE) / clusterfile.FILE_NAME
-        file = clusterfile.find(None if cluster_file is None else Path(cluster_file).absolute(), profile=profile)
+        file = find(None if cluster_file is None else Path(cluster_file).absolute(), profile)
         cluster = cls(
             n=n,
             cluster_id=file.cluster_id,
             profile=file.profile,
             environment=environment,
+            controller_restore=file.restorable,
             shutdown_atexit=shutdown_atexit,
             engine_timeout=engine_timeout,
         )

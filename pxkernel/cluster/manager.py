@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..protocol import clusterfile
+from ..protocol.enginefiles import waiting_clusters
 from .cluster import Cluster
+from .restore import end_waiting
 
 
 class ClusterManager:
@@ -95,7 +97,7 @@ def clean_cluster_files(*, force: bool = False) -> list[str]:
     Parameters
     ----------
     force
-        Stop the clusters that run as well; without it they are left alone.
+        Stop the clusters that run, and end the engines that wait for a new controller, as well; without it they are left alone.
 
     Returns
     -------
@@ -104,7 +106,10 @@ def clean_cluster_files(*, force: bool = False) -> list[str]:
     """
     for file in clusterfile.running() if force else ():
         Cluster.from_file(file.path).stop_cluster_sync()
-    return clusterfile.clean()
+    waiting = waiting_clusters()
+    for file in waiting if force else ():
+        end_waiting(file)
+    return clusterfile.clean([file.directory for file in waiting])
 
 
 def _key(profile: str, cluster_id: str) -> str:

@@ -28,7 +28,8 @@ def start_controller(
 ) -> tuple[subprocess.Popen[bytes], clusterfile.ClusterFile]:
     """Start a controller in the directories that ``clusterfile.prepare`` has made; returns when it listens.
 
-    Whatever ends it before, Ctrl-C at any moment among it, nothing runs and the directories are removed.
+    Whatever ends it before, Ctrl-C at any moment among it, nothing runs and the directories are removed; unless there are
+    engines that wait for it.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def start_controller(
                 os.close(ready_write)
             return process, _await_word(process, answer, settings)
     except BaseException:
-        clusterfile.remove_directories(settings.directory, settings.sockets)
+        if not settings.restored:
+            clusterfile.remove_directories(settings.directory, settings.sockets)
         raise
 
 

@@ -20,7 +20,10 @@ def await_end(file: ClusterFile, process: subprocess.Popen[bytes] | None) -> Non
     TimeoutError
         It has not ended. If it is a child of this process, it is killed.
     """
-    if process is None:
+    if process is None or process.pid != file.controller_pid:
+        if process is not None:
+            # The controller before this one.
+            process.wait()
         _await_stranger(file)
         return
     try:

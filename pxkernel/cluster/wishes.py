@@ -169,6 +169,15 @@ def check_seconds(timeout: float) -> float:
     return timeout
 
 
+def check_restore_timeout(timeout: float) -> float:
+    """How long engines wait for a new controller; raises TypeError or ValueError if it is no such time."""
+    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+        raise TypeError(f"restore_timeout must be a number of seconds, not {timeout!r}")
+    if not 0 < timeout < float("inf"):
+        raise ValueError(f"restore_timeout must be a number of seconds, above 0 and with an end, not {timeout!r}")
+    return float(timeout)
+
+
 def check_bool(name: str, value: bool) -> bool:
     """A bool; raises TypeError, which names the argument, if it is none."""
     if not isinstance(value, bool):

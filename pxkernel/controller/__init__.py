@@ -20,6 +20,7 @@
 - ``inspection`` what engines are doing, seen from outside
 - ``launcher``  starts, watches, interrupts and ends kernels
 - ``remote``    clients on other machines
+- ``restore``   what a controller leaves to the next one, and what it finds
 - ``keys``      its secrets and its port, for the next time as well
 - ``watch``     the ends of other processes
 - ``settings``  what the process is told when it is started; ``process`` what it does with it

@@ -35,6 +35,10 @@ class EngineRecord:
     ready: bool = False
     #: It was ready, and will be when its new kernel is: clients know it all the time.
     restarting: bool = False
+    #: What it still runs for a client of an earlier controller.
+    running: str | None = None
+    #: An earlier controller had it, and it ended before this one came.
+    lost: bool = False
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
@@ -52,7 +56,8 @@ class EngineRecord:
         self.incarnation += 1
         self.uuid = str(uuid.uuid4())
         self.peer = self.urgent = self.info = None
-        self.connected = self.ready = False
+        self.connected = self.ready = self.lost = False
+        self.running = None
 
     def public(self) -> dict[str, Any]:
         """What clients may know; never the kernel's key."""

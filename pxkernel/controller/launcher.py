@@ -25,8 +25,10 @@ from jupyter_client.provisioning import LocalProvisioner
 from ..errors import ClusterError
 from ..kernels import spec as kernelspec
 from ..kernels.logs import last_words, tail
+from ..kernels.reattached import reattached
 from ..kernels.threads import without_limits
 from ..protocol.clusterfile import ENVIRONMENT, LAUNCHED, ClusterFile, private
+from ..protocol.enginefiles import EngineFile
 from .settings import Settings
 
 
@@ -49,13 +51,15 @@ class Recipe:
     transport: str = "ipc"
     #: What the user adds to the command line of each kernel.
     engine_args: Sequence[str] = ()
+    #: How many seconds an engine waits for a new controller, None: it does not.
+    restore_timeout: float | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> Recipe:
-        """What the settings say; environment and directory are those of this process, which has the owner's."""
+        """What the settings say; the environment is that of this process, which has the owner's."""
         return cls(
-            settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, os.getcwd(),
-            settings.on_start, settings.transport, settings.engine_args,
+            settings.kernel_name, settings.provisioner, dict(os.environ), settings.thread_limits, settings.cwd,
+            settings.on_start, settings.transport, settings.engine_args, settings.restore_timeout,
         )  # fmt: skip
 
     def engine_environment(self, kernelspec: Mapping[str, str], own: Mapping[str, str | None]) -> dict[str, str]:
@@ -105,6 +109,10 @@ class Launcher:
     def start(self, key: Key, environment: Mapping[str, str | None], kernel: Kernel | None = None) -> None:
         """Start a kernel; then ("launched", *key, has extension, info) or ("died", *key, reason)."""
         self._do(self._tracked(self._starts, key, self._start(key, environment, kernel)))
+
+    def take_over(self, key: Key, engine: EngineFile) -> None:
+        """Look after a kernel that an earlier controller has started; then as ``start``."""
+        self._do(self._tracked(self._starts, key, self._take_over(key, engine)))
 
     def interrupt(self, key: Key) -> None:
         """Interrupt a kernel; then ("interrupted", *key)."""
@@ -169,6 +177,8 @@ class Launcher:
             assert manager.kernel_spec is not None
             has_extension = kernelspec.is_engine(manager.kernel_spec)
             launched = {"id": engine, "incarnation": incarnation, "crash_log": str(crash_log)}
+            if self._recipe.restore_timeout is not None:
+                launched["restore"] = self._recipe.restore_timeout
             if self._recipe.on_start is not None:
                 launched["on_start"] = self._recipe.on_start
                 if not has_extension:
@@ -198,8 +208,24 @@ class Launcher:
         info = {**manager.get_connection_info(), "connection_file": manager.connection_file}
         info["key"] = info["key"].decode()
         info["pid"] = getattr(manager.provisioner, "pid", None)
+        self._launched(key, manager, has_extension, info)
+
+    def _launched(self, key: Key, manager: AsyncKernelManager, has_extension: bool, info: Mapping[str, Any]) -> None:
         self._watchers[key] = asyncio.create_task(self._watch(key, manager))
         self._tell("launched", *key, has_extension, info)
+
+    async def _take_over(self, key: Key, engine: EngineFile) -> None:
+        if self._stopping:
+            return
+        try:
+            manager = self._manager(key, *(engine.kernel or (self._recipe.kernel_name, self._recipe.transport)))
+            manager.load_connection_info(dict(engine.info))  # type: ignore[arg-type]
+            manager.provisioner = reattached(engine.pid, manager)
+        except Exception as error:
+            self._tell("died", *key, f"could not be taken over: {type(error).__name__}: {error}")
+            return
+        self._managers[key] = manager
+        self._launched(key, manager, engine.tasks, engine.info)
 
     async def _watch(self, key: Key, manager: AsyncKernelManager) -> None:
         assert manager.provisioner is not None

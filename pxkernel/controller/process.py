@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import ClusterError
 from ..protocol import clusterfile
+from .restore import make_way
 from .server import Server
 from .settings import Settings
 
@@ -17,13 +18,16 @@ def serve(settings: Settings) -> None:
     try:
         with os.fdopen(settings.ready, "w") as ready:
             try:
+                if settings.restored:
+                    make_way(settings)
                 server = Server(settings)
             except ClusterError as error:
                 print(json.dumps({"error": str(error)}), file=ready)
                 return
             print(json.dumps({"ready": server.address}), file=ready)
     except BrokenPipeError:
-        # Whoever starts this cluster has ended meanwhile, so nobody will ever stop it.
-        clusterfile.read(Path(settings.directory) / clusterfile.FILE_NAME).remove()
+        # Whoever starts this cluster has ended meanwhile, so nobody will ever stop it; engines that wait go on with that.
+        if not settings.restored:
+            clusterfile.read(Path(settings.directory) / clusterfile.FILE_NAME).remove()
         return
     server.run()

@@ -27,11 +27,11 @@ def listen_for_others(listen: Callable[[str, int, Keys], int], settings: Setting
     ClusterError
         It is not possible.
     """
-    if settings.ip is None:
-        return {}
-    port = listen(settings.ip, settings.port or keys.port, keys)
+    port = 0 if settings.ip is None else listen(settings.ip, settings.port or keys.port, keys)
     if settings.keys is not None:
         keys.keep(settings.keys, port)
+    if settings.ip is None:
+        return {}
     location = settings.location or (socket.gethostname() if _is_interface(settings.ip) else settings.ip)
     return {"url": f"tcp://{location}:{port}", "curve_serverkey": keys.public}
 

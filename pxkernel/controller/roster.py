@@ -6,6 +6,8 @@ dials first and brings its connection information along.
 
 A restarted engine keeps its id and takes the three steps again, as a new *incarnation*: with another number, other endpoints,
 another connection. What comes from an older one is nobody's any more and is dropped.
+
+An engine that an earlier controller has started has been launched already, and takes the other two steps (``restore``).
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from typing import Any
 
 from ..core.events import EngineJoined, EngineLeft, EngineRestarts, Event
 from ..kernels.channels import Channels
+from ..protocol.enginefiles import EngineFile
 from ..protocol.messages import Hello, Interrupt, Message, Refused, Release, Welcome
 from .enginerecord import EngineRecord
 from .front import Front, Peer
 from .launcher import Kernel, Launcher
+from .restore import EngineFiles
 
 #: How many engines that have ended a new client is told of.
 DEPARTED = 1000
@@ -48,6 +52,8 @@ class Roster:
         ``watch(pid, function, *args)`` calls the function when the process has ended.
     inside
         The tasks that were sent to an engine and are not done.
+    files
+        What the next controller is to find.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Roster:
         announce: Announce,
         watch: Callable[..., None],
         inside: Callable[[int], list[str]],
+        files: EngineFiles,
     ):
         self._front = front
         self._channels = channels
@@ -67,6 +74,7 @@ class Roster:
         self._announce = announce
         self._watch = watch
         self._inside = inside
+        self._files = files
         self._records: dict[int, EngineRecord] = {}
         #: Engines that the cluster has started and that have died: they can be restarted.
         self._dead: dict[int, EngineRecord] = {}
@@ -90,7 +98,7 @@ class Roster:
         """How many engines the cluster is to have ("expected"), and how many of them are not ready yet ("coming")."""
         own = [record for record in self._records.values() if not record.adopted]
         return {
-            "expected": len(own) + len(self._dead),
+            "expected": len(own) + sum(not record.lost for record in self._dead.values()),
             "coming": sum(not record.ready for record in own),
         }
 
@@ -162,6 +170,25 @@ class Roster:
         self._records[engine] = record
         self._launcher.start(record.key, environment, kernel)
 
+    def take_over(self, engines: Iterable[EngineFile]) -> None:
+        """Have the engines that an earlier controller has started, if they still run."""
+        for engine in engines:
+            self.count = max(self.count, engine.id + 1)
+            self._used.add(engine.id)
+            record = EngineRecord(
+                engine.id, has_extension=engine.tasks, set_id=engine.set_id, environment=engine.environment,
+                kernel=engine.kernel, incarnation=engine.incarnation, uuid=engine.uuid,
+            )  # fmt: skip
+            if engine.alive:
+                self._records[engine.id] = record
+                self._launcher.take_over(record.key, engine)
+            else:
+                # The next incarnation may have been begun.
+                record.incarnation += 1
+                record.lost = True
+                self._dead[engine.id] = record
+                self.departed[engine.id] = "ended before the cluster was restored"
+
     def check_restart(self, engine: int) -> EngineRecord:
         """Whether an engine can be restarted.
 
@@ -223,6 +250,7 @@ class Roster:
         if hello.engine_id is None or not self.is_current(hello.engine_id, hello.info["incarnation"]):
             self._front.send(peer, Refused(f"engine {hello.engine_id} is not expected"))
             return
+        self._records[hello.engine_id].running = hello.info.get("running")
         self._welcome(self._records[hello.engine_id], peer)
 
     def adopt(self, peer: Peer, hello: Hello) -> None:
@@ -245,13 +273,16 @@ class Roster:
         if record.info is None or record.connected or (record.has_extension and not dialled):
             return
         record.connected = True
-        self._channels.connect(*record.key, record.info, time.monotonic())
+        # While something runs, a kernel answers on its control channel only.
+        greet_on = "shell" if record.running is None else "control"
+        self._channels.connect(*record.key, record.info, time.monotonic(), greet_on)
 
     def answered(self, engine: int) -> None:
         """Its channels work: it is ready."""
         record = self._records[engine]
         record.ready, record.restarting = True, False
-        self._handle(EngineJoined(engine, record.has_extension))
+        self._files.keep(record)
+        self._handle(EngineJoined(engine, record.has_extension, record.running))
         self._tell_waiting(engine)
 
     # -- ending -------------------------------------------------------------------------------------------------------
@@ -269,6 +300,12 @@ class Roster:
         if record is not None and record.adopted:
             self._front.drain(record.peer)
             self.ended(engine, "ended")
+
+    def is_over(self, engine: int, task: str) -> None:
+        """What an engine has run for nobody is over; the core is told, but may not know the engine yet."""
+        record = self._records.get(engine)
+        if record is not None and record.running == task:
+            record.running = None
 
     def ended(self, engine: int, reason: str) -> None:
         """It has died, left, or never started; ``reason`` completes the sentence "engine 3 ..."."""
@@ -308,6 +345,7 @@ class Roster:
             There is no such engine.
         """
         record = self.find(engine)
+        self._files.drop(record)
         if self._dead.pop(engine, None) is not None:
             self._launcher.end(record.key, done)
         elif record.adopted:
@@ -334,7 +372,8 @@ class Roster:
         """
         record = self.find(engine)
         if signum == signal.SIGINT and record.urgent is not None:
-            self._front.send(record.urgent, Interrupt(self._inside(engine), only_now=True))
+            inherited = [] if record.running is None else [record.running]
+            self._front.send(record.urgent, Interrupt([*self._inside(engine), *inherited], only_now=True))
             done()
         elif record.adopted and record.info is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -26,6 +26,7 @@ from ..kernels.forkserver import forkserver
 from ..protocol import messages as m
 from ..protocol import sharing
 from ..protocol.clusterfile import ClusterFile
+from ..protocol.enginefiles import read_all
 from .book import Book
 from .comms import Comms
 from .front import Front, Peer
@@ -41,6 +42,7 @@ from .questions import LATER, Question, Questions
 from .relay import OUTPUT_TYPES, Relay, cell_record, failure_record, outcome_of
 from .remote import RemoteClients, listen_for_others
 from .requests import KernelRequests
+from .restore import EngineFiles
 from .roster import Roster
 from .settings import Settings
 from .spill import Spill, budget
@@ -75,7 +77,7 @@ class Server:
         self._remote = RemoteClients(self._to_client)
         self._roster = Roster(
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add,
-            self._inside,
+            self._inside, EngineFiles(None if settings.restore_timeout is None else settings.directory),
         )  # fmt: skip
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
@@ -161,7 +163,10 @@ class Server:
         self._loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self.stop)
         if self._settings.owner_pid is not None:
             self._watch.add(self._settings.owner_pid, self.stop)
-        self._lifecycle.start_first()
+        if self._settings.restored:
+            self._roster.take_over(read_all(self._settings.directory))
+        else:
+            self._lifecycle.start_first()
         for channel, descriptor in self._channels.descriptors().items():
             self._loop.watch(descriptor, partial(self._channel_ready, channel))
         while not self._stopped:
@@ -348,6 +353,7 @@ class Server:
                 results.append((task, sharing.size(frames), seconds, not record.get("quiet"), outcome_of(record)))
             else:
                 # Nobody waits for it any more, but its engine was busy with it.
+                self._roster.is_over(engine, task)
                 results.append((task, 0, 0.0, False, "failed"))
         if shared := sum(sharing.size(payload) for payload in message.payloads if sharing.is_shared(payload)):
             self._front.send(peer, m.Ack(shared))

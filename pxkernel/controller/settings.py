@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 
 #: The bytes of delivered results that a controller keeps.
 STORE_LIMIT = 256 * 1024 * 1024
-
+#: How long engines wait for a new controller, in seconds.
+RESTORE_TIMEOUT = 600.0
 
 #: The names of the policies of the core: which engine gets a balanced task.
 SCHEMES = ("leastload", "lru", "plainrandom", "pure", "twobin", "weighted")
@@ -69,7 +70,7 @@ class Settings:
     ip: str | None = None
     port: int = 0
     location: str | None = None
-    #: The file in which the keys and the port stay for the next time, None: they do not.
+    #: The file in which the keys and the port stay for the next time or the next controller, None: they do not.
     keys: str | None = None
     #: Where delivered results are kept: "memory", "sqlite", "sqlite:<path>" or "none".
     store: str = "memory"
@@ -77,6 +78,12 @@ class Settings:
     store_limit: int = STORE_LIMIT
     #: One of SCHEMES.
     scheme: str = "leastload"
+    #: The directory in which the engines start.
+    cwd: str = "."
+    #: For how many seconds the engines wait for a new controller when this one is gone; None: they end.
+    restore_timeout: float | None = None
+    #: Whether this is such a new controller.
+    restored: bool = False
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

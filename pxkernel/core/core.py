@@ -133,7 +133,7 @@ class Core:
 
     def _engine_joined(self, event: e.EngineJoined) -> None:
         engine = self.engines.setdefault(event.engine, Engine(event.engine, has_tasks=event.tasks))
-        engine.has_tasks, engine.away = event.tasks, False
+        engine.has_tasks, engine.away, engine.stuck = event.tasks, False, event.running
         self._tables.gone.pop(engine.id, None)
         self._tables.commands.append(c.Announce(joined=(engine.id,)))
         self._dispatch.pump(engine)

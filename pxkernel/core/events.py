@@ -20,11 +20,13 @@ class ClientLeft:
 class EngineJoined:
     """An engine is ready, for the first time or after a restart.
 
-    ``tasks`` says whether it has a task channel (a kernel with the extension).
+    ``tasks`` says whether it has a task channel (a kernel with the extension), ``running`` names what it still runs for a
+    client of an earlier controller.
     """
 
     engine: int
     tasks: bool = True
+    running: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,8 @@ class Engine:
     interrupting: int = 0
     #: Its kernel is being replaced: what is submitted meanwhile waits for the new one.
     away: bool = False
-    #: A task that it still runs though its result has been given up: it cannot be interrupted.
+    #: A task that it still runs though nobody waits for its result any more: it cannot be interrupted, or an earlier
+    #: controller has sent it.
     stuck: str | None = None
     #: The task that it runs, if that has turned out long: it gets no balanced ones meanwhile.
     long: str | None = None

@@ -16,7 +16,7 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 - ``stdin``     input() in a task asks the client
 - ``debugging`` breakpoint() opens the debugger
 - ``stacks``    the stacks of all threads when the controller asks
-- ``lifeline``  the end of the controller and of the owner
+- ``lifeline``  the end of the controller and of the owner; ``succession`` the controller after it
 - ``ending``    the end of the kernel
 - ``dependent`` functions that need something of the engine
 - ``namespace`` push, pull and the like, called like any function

@@ -9,7 +9,6 @@ output says so in its record.
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import json
 import os
 import select
@@ -28,22 +27,13 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import (
-    Ack,
-    Finished,
-    Hello,
-    InputReply,
-    InputRequest,
-    Leave,
-    Refused,
-    Release,
-    Run,
-    Welcome,
+    Ack, Finished, Hello, InputReply, InputRequest, Leave, Refused, Release, Run, Welcome,
 )  # fmt: skip
 from ..protocol.sharing import Lent, Shared, probe
 from ..protocol.stream import Stream, wait
 from ..protocol.wire import Codec, raw
 from . import lifeline
-from .adoption import connection_info, runs_a_cell
+from .adoption import await_welcome, connection_info, runs_a_cell
 from .debugging import BreakpointHook
 from .ending import end_control_first, end_if_forked
 from .interrupts import InterruptGate
@@ -51,9 +41,10 @@ from .listener import Listener
 from .parents import header_of, output_of
 from .quiet import OutputWatch
 from .run import Outcome, Runner
-from .startup import run_on_start
+from .startup import open_crash_log, run_on_start
 from .stacks import StackDump
 from .stdin import Stdin
+from .succession import Succession
 
 #: After so many seconds of tasks the loop gets a turn, so that a console that is attached to the kernel stays alive.
 TURN = 0.02
@@ -61,8 +52,6 @@ TURN = 0.02
 INPUT_POLL = 0.1
 #: How long what was sent last may take to be received when the engine leaves, in seconds.
 LINGER = 1.0
-#: How long the controller may take to answer a kernel that asks to be adopted, in seconds.
-WELCOME_TIMEOUT = 10.0
 
 
 class TaskChannel:
@@ -105,6 +94,8 @@ class TaskChannel:
         #: The task that runs, None between them, and what its user has typed.
         self._task: str | None = None
         self._typed: str | None = None
+        #: What runs since an earlier controller, which the one of today waits for.
+        self._inherited: str | None = None
         self._connected = True
         self._welcome = False
         self._task_runs = False
@@ -129,15 +120,14 @@ class TaskChannel:
             self._stream = Stream.connect(self._cluster.address)
         except OSError as error:
             raise ClusterError(f"the controller of {self._cluster.path} cannot be reached: {error}") from None
-        info: dict[str, Any] = {"incarnation": self._launched["incarnation"] if self._launched else None}
-        if adopt:
-            info["connection"] = connection_info()
-        self._proof = probe()
-        info["memory"] = self._proof and self._proof[0].hex()
-        hello = Hello("engine", self._session, os.getpid(), self.engine_id, info)
+        hello = self._hello("engine", connection=connection_info()) if adopt else self._hello("engine")
         if adopt:
             self._send(hello)
-            self._await_welcome()
+            try:
+                self._welcomed(await_welcome(self._stream, self._codec, self._cluster))
+            except ClusterError:
+                self._close()
+                raise
             # If a cell loads the extension, it is running, and its pre_execute event has passed.
             self._cells = int(runs_a_cell(self._kernel))
         else:
@@ -153,7 +143,7 @@ class TaskChannel:
             end_control_first(self._kernel)
         self._breakpoints.install()
         self._stacks.open()
-        self._listener.start(self._gate, Hello("listener", self._session, os.getpid(), self.engine_id, info))
+        self._listener.start(self._gate, self._hello("listener"))
         events = self._kernel.shell.events
         events.register("pre_execute", self._cell_starts)
         events.register("post_execute", self._cell_ends)
@@ -161,24 +151,19 @@ class TaskChannel:
             self._watch()
         self._loop.add_handler(self._stream, lambda *_: self._serve(), IOLoop.READ)
 
-    def _watch(self) -> None:
-        lifeline.watch(
-            self._cluster, self._launched is not None, lambda: self._loop.add_callback(self._controller_is_gone)
-        )
+    def _hello(self, role: str, **more: Any) -> Hello:
+        if role == "engine":
+            self._proof = probe()
+        incarnation, memory = (self._launched or {}).get("incarnation"), self._proof and self._proof[0].hex()
+        info = {"incarnation": incarnation, "memory": memory, **more}
+        return Hello(role, self._session, os.getpid(), self.engine_id, info)
 
-    def _await_welcome(self) -> None:
-        end = time.monotonic() + WELCOME_TIMEOUT
-        frames: list[list[Any]] = []
-        while not frames:
-            if not wait(self._stream, select.POLLIN, end - time.monotonic()):
-                self._close()
-                raise ClusterError(f"the controller of {self._cluster.path} did not answer in {WELCOME_TIMEOUT:.0f} s")
-            frames = self._stream.receive()
-        answer = self._codec.decode(frames[0])
-        if not isinstance(answer, Welcome):
-            self._close()
-            raise ClusterError(f"the cluster does not take this kernel: {getattr(answer, 'reason', answer)}")
-        self._welcomed(answer)
+    def _watch(self) -> None:
+        patience = (self._launched or {}).get("restore")
+        succession = None if patience is None else Succession(patience, self._dial_again)
+        lifeline.watch(
+            self._cluster, self._launched is not None, lambda: self._loop.add_callback(self._controller_is_gone), succession
+        )
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.engine_id = welcome.engine_id
@@ -188,10 +173,7 @@ class TaskChannel:
 
     def _prepare_launched(self, hello: Hello) -> None:
         assert self._launched is not None
-        # ipykernel turns file descriptor 2 into a pipe of its own: what a crash writes there vanishes with the process.
-        private = os.open(self._launched["crash_log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._crash_log = os.fdopen(private, "a")
-        faulthandler.enable(self._crash_log, all_threads=False)
+        self._crash_log = open_crash_log(self._launched["crash_log"])
         if "on_start" in self._launched:
             # When the event loop runs: the user's own start-up files come first, and code may await.
             self._loop.add_callback(self._start_up, self._launched["on_start"], hello)
@@ -267,6 +249,7 @@ class TaskChannel:
             self._cells = max(0, self._cells - 1)
             if not self._cells:
                 self._gate.end()
+                self._tell_inherited()
             self._loop.add_callback(self._serve)
 
     # -- serving ------------------------------------------------------------------------------------------------------
@@ -322,6 +305,28 @@ class TaskChannel:
             # It had no descriptor for this engine, and knows nothing of it.
             self._controller_is_gone()
 
+    def _dial_again(self, cluster: ClusterFile) -> None:
+        """Greet the next controller. Called in a thread, because a task may run for hours."""
+        running = self._gate.running
+        stream = Stream.connect(cluster.address)
+        stream.send(self._codec.encode(self._hello("engine", running=running)))
+        self._listener.dial(self._hello("listener"))
+        self._loop.add_callback(self._serve_next, stream, running)
+
+    def _serve_next(self, stream: Stream, running: str | None) -> None:
+        self._loop.remove_handler(self._stream)
+        self._stream.close()
+        self._stream, self._lent, self._inherited, self._connected = stream, Lent(), running, True
+        self._queue.clear()
+        self._loop.add_handler(stream, lambda *_: self._serve(), IOLoop.READ)
+        self._tell_inherited()
+
+    def _tell_inherited(self) -> None:
+        """Tell the controller when what it has inherited is over."""
+        if self._inherited is not None and self._gate.running != self._inherited:
+            over, self._inherited = self._inherited, None
+            self._send(Finished([[over, {}]], ((),)))
+
     def _serve(self) -> None:
         """Called by the event loop when something may have arrived, and after a cell."""
         if self._serving or not self.active:
@@ -345,7 +350,7 @@ class TaskChannel:
             self._loop.add_callback(self._serve)
 
     def _may_start(self) -> bool:
-        return bool(self._queue) and not self._task_runs and not self._cells
+        return bool(self._queue) and not self._task_runs and not self._cells and self._connected
 
     def _ask(self, prompt: str, password: bool) -> str:
         """Called in a task by ``input()``: have the client ask its user, and wait for the answer."""
@@ -396,6 +401,9 @@ class TaskChannel:
             record["quiet"] = True
         else:
             self._unsettled = task_id
+        if task_id == self._inherited:
+            self._tell_inherited()
+            return
         if isinstance(frames, Shared):
             self._lent.add(frames)
         self._send(Finished([[task_id, record]], (frames,)))

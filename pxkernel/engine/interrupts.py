@@ -178,6 +178,12 @@ class InterruptGate:
 
     # -- in the listener's thread -------------------------------------------------------------------------------------
 
+    @property
+    def running(self) -> str | None:
+        """The task or cell of a client that runs; None: there is none."""
+        running = self._running
+        return running if running is not None and ":" in running else None
+
     def mean(self, tasks: Sequence[str], only_now: bool) -> None:
         """These are to be interrupted, now or when they start.
 

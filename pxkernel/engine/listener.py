@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import threading
+from collections import deque
 from collections.abc import Sequence
 
 import psutil
@@ -65,6 +66,8 @@ class Listener:
         self._closing = False
         self._address = cluster.address
         self._codec = Codec(bytes.fromhex(cluster.key))
+        #: Connections that the thread has not taken yet.
+        self._dialled: deque[Stream] = deque()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
 
@@ -82,10 +85,16 @@ class Listener:
         OSError
             There is no controller any more.
         """
+        self.dial(hello)
+        self._thread = threading.Thread(target=self._run, args=(gate,), name="pxkernel-listener", daemon=True)
+        self._thread.start()
+
+    def dial(self, hello: Hello) -> None:
+        """Listen to another controller from now on; raises as ``start``."""
         stream = Stream.connect(self._address)
         stream.send(self._codec.encode(hello))
-        self._thread = threading.Thread(target=self._run, args=(stream, gate), name="pxkernel-listener", daemon=True)
-        self._thread.start()
+        self._dialled.append(stream)
+        self.wake()
 
     def close(self) -> None:
         """End the thread; idempotent."""
@@ -98,15 +107,16 @@ class Listener:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
-    def _run(self, stream: Stream, gate: InterruptGate) -> None:
+    def _run(self, gate: InterruptGate) -> None:
         poll = select.poll()
-        poll.register(stream, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
+        stream = self._take_last(poll, None)
         pause: int | None = None
         while not self._closing:
             ready = dict(poll.poll(pause))
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
+                stream = self._take_last(poll, stream)
             if stream.fileno() in ready and not self._receive(stream, gate):
                 poll.unregister(stream)
             if not gate.knock():
@@ -117,6 +127,18 @@ class Listener:
             else:
                 pause = min(2 * pause, LONGEST_WAIT)
         stream.close()
+
+    def _take_last(self, poll: select.poll, stream: Stream | None) -> Stream:
+        """The connection that was dialled last, and nothing of the others."""
+        while self._dialled:
+            if stream is not None:
+                with contextlib.suppress(KeyError):
+                    poll.unregister(stream)
+                stream.close()
+            stream = self._dialled.popleft()
+            poll.register(stream, select.POLLIN)
+        assert stream is not None
+        return stream
 
     def _receive(self, stream: Stream, gate: InterruptGate) -> bool:
         """Whether the controller is still there."""

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import base64
+import faulthandler
 import json
 import os
 import re
 from typing import Any, TextIO
 
+from ..protocol.clusterfile import private
 from .run import Runner
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def open_crash_log(path: str) -> TextIO:
+    """The file that is to say why and where this process has crashed.
+
+    ipykernel turns file descriptor 2 into a pipe of its own: what a crash writes there vanishes with the process.
+    """
+    log = open(path, "a", opener=private)
+    faulthandler.enable(log, all_threads=False)
+    return log
 
 
 async def run_on_start(path: str, runner: Runner, log: TextIO) -> None:

@@ -36,6 +36,8 @@ class Peer:
     #: The message ids of the kernel_info requests that are to prove that shell and iopub work.
     greetings: set[str] = field(default_factory=set)
     next_greeting: float = 0.0
+    #: The channel on which it is greeted.
+    greet_on: str = "shell"
     #: A request has not been answered: a busy kernel must not find hundreds of them.
     asked: bool = False
     answered: bool = False
@@ -115,12 +117,14 @@ class Channels:
 
     # -- kernels ------------------------------------------------------------------------------------------------------
 
-    def connect(self, engine: int, incarnation: int, info: Mapping[str, Any], now: float) -> None:
-        """Connect to a kernel and start greeting it; ``greet`` and ``receive`` go on with that."""
+    def connect(
+        self, engine: int, incarnation: int, info: Mapping[str, Any], now: float, greet_on: str = "shell"
+    ) -> None:
+        """Connect to a kernel and start greeting it on one channel; ``greet`` and ``receive`` go on with that."""
         key = info["key"]
         session = Session(key=key.encode() if isinstance(key, str) else key, username="pxkernel")
         session.signature_scheme = info.get("signature_scheme", "hmac-sha256")
-        peer = Peer(engine, f"{engine}.{incarnation}".encode(), _addresses(info), session, next_greeting=now)
+        peer = Peer(engine, f"{engine}.{incarnation}".encode(), _addresses(info), session, next_greeting=now, greet_on=greet_on)
         for channel in ("shell", "control", "stdin"):
             socket = getattr(self, channel)
             socket.setsockopt(zmq.CONNECT_ROUTING_ID, peer.routing_id)
@@ -155,7 +159,7 @@ class Channels:
                 self._by_greeting[msg_id] = peer
                 peer.next_greeting = now + GREETING_INTERVAL
                 peer.asked = True
-                self.send(peer.engine, "shell", "kernel_info_request", {}, msg_id)
+                self.send(peer.engine, peer.greet_on, "kernel_info_request", {}, msg_id)
         return min((peer.next_greeting for peer in waiting if not peer.asked), default=None)
 
     def send(

@@ -62,17 +62,17 @@ class ForkedProcess:
         """The exit code (negative: the signal; `UNKNOWN_EXIT_CODE`: the server ended first), None while it runs."""
         if self.returncode is None:
             self._server._exchange()
-        if self.returncode is None and not self._server.alive and _is_readable(self._pidfd):
+        if self.returncode is None and not self._server.alive and is_readable(self._pidfd):
             self._ended(UNKNOWN_EXIT_CODE)
         return self.returncode
 
     async def wait(self) -> int:
         """The exit code, as soon as there is one."""
         if self.poll() is None:
-            await _until_readable(self._pidfd)
+            await until_readable(self._pidfd)
         # The process is gone, its exit code is on the way from the server (or the server is gone as well).
         while self.poll() is None:
-            await _until_readable(self._server.fileno())
+            await until_readable(self._server.fileno())
         assert self.returncode is not None
         return self.returncode
 
@@ -324,13 +324,15 @@ def forkserver(preload: Sequence[str] = ()) -> ForkServer:
     return _shared
 
 
-def _is_readable(fd: int) -> bool:
+def is_readable(fd: int) -> bool:
+    """Whether a descriptor can be read: of a pidfd, whether its process has ended."""
     poller = select.poll()
     poller.register(fd, select.POLLIN)
     return bool(poller.poll(0))
 
 
-async def _until_readable(fd: int) -> None:
+async def until_readable(fd: int) -> None:
+    """Wait until a descriptor can be read."""
     from asyncio import get_running_loop  # see ForkServer.spawn
 
     loop = get_running_loop()

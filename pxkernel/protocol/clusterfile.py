@@ -5,6 +5,7 @@
     <Jupyter's runtime directory>/pxkernel/<cluster id>/    mode 0700, gone when the cluster has stopped;
                                                             "<profile>@<cluster id>" in a profile of its own
         cluster.json          mode 0600: where the controller listens, and the key
+        settings.json         how it was started, if a new controller may take its engines over: see ``enginefiles``
         kernel-<engine>-<incarnation>.json    Jupyter connection files, for ``jupyter console --existing``
         *.log                 what the controller and the engines wrote to their own stdout and stderr
     <socket directory>        the same directory if its path is short enough for Unix sockets
@@ -23,7 +24,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -37,9 +38,12 @@ DEFAULT_PROFILE = "default"
 DEFAULT_ID = ""
 #: Names the cluster of a process: a cluster id or the path of a cluster file.
 ENVIRONMENT = "PXKERNEL_CLUSTER"
-#: Set by the controller for the engines that it starts: JSON {"id", "incarnation", "crash_log"}.
+#: Set by the controller for the engines that it starts: JSON {"id", "incarnation", "crash_log"}, and "on_start" (a file) and
+#: "restore" (how many seconds to wait for a new controller) if that is wanted.
 LAUNCHED = "PXKERNEL_ENGINE"
 FILE_NAME = "cluster.json"
+#: In the directory of a cluster that can be restored: how it was started.
+SETTINGS = "settings.json"
 #: How long a controller may take to accept a connection, in seconds.
 PROBE_TIMEOUT = 2.0
 _DEFAULT_FOLDER = "default"
@@ -84,6 +88,11 @@ class ClusterFile:
     @property
     def path(self) -> Path:
         return Path(self.directory) / FILE_NAME
+
+    @property
+    def restorable(self) -> bool:
+        """Whether its engines wait for a new controller when this one is gone."""
+        return self.is_here and (Path(self.directory) / SETTINGS).exists()
 
     def write(self) -> None:
         text = json.dumps(asdict(self), indent=1)
@@ -307,10 +316,15 @@ def running(profile: str | None = None) -> list[ClusterFile]:
     return found
 
 
-def clean() -> list[str]:
-    """Remove what dead clusters have left behind: the names of their folders. Engines that are left over end then."""
+def clean(spared: Collection[str] = ()) -> list[str]:
+    """Remove what dead clusters have left behind, but for the folders ``spared``: the names of those removed.
+
+    Engines that are left over end then.
+    """
     removed = []
     for directory in sorted(runtime_directory().glob("[!.]*")):
+        if str(directory) in spared:
+            continue
         with contextlib.suppress(ClusterError, FileNotFoundError):
             _remove_if_dead(directory, directory.name)
             removed.append(directory.name)
@@ -357,7 +371,8 @@ def check_alive(file: ClusterFile, which: str) -> None:
     if file.alive():
         return
     if file.is_here:
-        raise ClusterError(f"the cluster {which} is not running any more (its controller was {file.controller_pid})")
+        how = "; pxcluster start --restore takes its engines over" if file.restorable else ""
+        raise ClusterError(f"the cluster {which} is not running any more (its controller was {file.controller_pid}){how}")
     if file.url is None:
         raise ClusterError(
             f"the cluster {which} runs on {file.host} and listens there only: start it with controller_ip=, or "

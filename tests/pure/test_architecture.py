@@ -42,6 +42,8 @@ EXCEPTIONS = {
     ("pxkernel.client.namespaces", "pxkernel.engine.namespace"): "push and pull are functions that travel by reference",
     ("pxkernel.cluster.cluster", "pxkernel.controller.settings"): "what the process that it starts is told",
     ("pxkernel.cluster.start", "pxkernel.controller.settings"): "what the process that it starts is told",
+    ("pxkernel.cluster.restore", "pxkernel.controller.settings"): "what the process that it starts is told",
+    ("pxkernel.cluster.restore", "pxkernel.kernels.threads"): "in the environment of the process that it starts",
     ("pxkernel.cluster.start", "pxkernel.kernels.logs"): "what the process has printed",
     ("pxkernel.cli", "pxkernel.controller.settings"): "the defaults and the choices that its help shows",
     ("pxkernel.cluster.enginesets", "pxkernel.kernels.logs"): "what the processes have printed",
@@ -60,6 +62,7 @@ LONG_MODULES = {
     "pxkernel.errors": (590, "every exception, in one tree"),
     "pxkernel.controller.server": (500, "the loop: one short method for each message, event and command"),
     "pxkernel.client.client": (590, "the public class that users know from ipyparallel, with its docstrings"),
+    "pxkernel.cluster.cluster": (430, "the public class that users know from ipyparallel, with its docstrings"),
     "pxkernel.client.asyncresult": (560, "the public class that users know from ipyparallel, with its docstrings"),
 }
 #: Functions that may be longer than 60 lines: why.

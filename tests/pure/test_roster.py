@@ -4,6 +4,7 @@ import pytest
 
 from pxkernel.controller.lifecycle import Lifecycle
 from pxkernel.controller.questions import Question, Questions
+from pxkernel.controller.restore import EngineFiles
 from pxkernel.controller.roster import Roster
 from pxkernel.core.events import EngineJoined, EngineLeft, EngineRestarts
 from pxkernel.protocol.messages import Ask, Hello, Refused, Welcome
@@ -34,7 +35,7 @@ class Channels:
     def __init__(self):
         self.connected = {}
 
-    def connect(self, engine, incarnation, info, now):
+    def connect(self, engine, incarnation, info, now, greet_on):
         self.connected[engine] = incarnation
 
     def disconnect(self, engine):
@@ -70,6 +71,7 @@ class World:
         self.roster = Roster(
             self.front, self.channels, self.launcher, self.events.append,
             lambda *changes: self.announced.append(changes), lambda *_: None, lambda engine: ["c:1"],
+            EngineFiles(None),
         )  # fmt: skip
         self.questions = Questions()
         lifecycle = Lifecycle(self.roster, lambda: self.announced.append(()), [{"A": "0"}, {"A": "1"}])

@@ -1,0 +1,162 @@
+"""Engines that wait for a new controller: a cluster takes them over, or ends them (features CTL-08)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..controller.settings import Settings
+from ..errors import ClusterError
+from ..kernels.threads import thread_limits
+from ..protocol import clusterfile
+from ..protocol.clusterfile import ClusterFile
+from ..protocol.enginefiles import EngineFile, takeover, waiting, waiting_clusters
+
+#: How long engines may take to end by themselves, in seconds.
+END_TIMEOUT = 8.0
+
+
+class Restorable:
+    """The part of Cluster that brings back what an earlier controller has left."""
+
+    cluster_id: str
+    profile: str
+    controller_reuse: bool
+    controller_restore: bool
+    shutdown_atexit: bool
+    _file: ClusterFile | None
+    _process: subprocess.Popen[bytes] | None
+    _restored: bool
+
+    if TYPE_CHECKING:
+
+        def _launch(self, settings: Settings, limits: dict[str, str]) -> None: ...
+
+    @property
+    def restored(self) -> bool:
+        """Whether the last start has taken over engines that waited for a new controller (features CTL-08)."""
+        return self._restored
+
+    @property
+    def waiting(self) -> list[int]:
+        """The engines that wait for a new controller; empty as long as there is one (features CTL-08)."""
+        return [] if self._file is None else [engine.id for engine in waiting(latest(self._file))]
+
+    def _has_another_owner(self) -> bool:
+        """Whether somebody else has taken the engines over."""
+        return self._file is not None and latest(self._file).controller_pid != self._file.controller_pid
+
+    def _place_of_keys(self, directory: Path) -> str | None:
+        """Where the keys stay for the next cluster of this name, or for the next controller of this one."""
+        if self.controller_reuse:
+            return str(clusterfile.keys_of(self.cluster_id, self.profile))
+        return str(directory / "keys.json") if self.controller_restore else None
+
+    def _take_over(self) -> bool:
+        """Start a controller for the engines of this name that wait for one; whether there are any.
+
+        Raises
+        ------
+        ClusterError
+            There are and it is not wanted, somebody else does it, or the controller did not start.
+        """
+        file = _waiting_as(self.cluster_id, self.profile)
+        if file is None:
+            return False
+        engines = [engine.id for engine in waiting(file)]
+        if not self.controller_restore:
+            raise ClusterError(
+                f"engines {engines} of the cluster {self.cluster_id!r}, whose controller has ended, wait for a new one: "
+                "take them over with controller_restore=True (pxcluster start --restore), or end them with pxcluster stop"
+            )
+        with _alone(file):
+            if self._process is not None:
+                self._process.wait(END_TIMEOUT)
+            settings = _saved_settings(file)
+            limits = thread_limits(os.environ, max(1, len(engines)))
+            owner = os.getpid() if self.shutdown_atexit else None
+            self._launch(replace(settings, restored=True, owner_pid=owner, thread_limits=list(limits)), limits)
+        return True
+
+
+def save(settings: Settings) -> None:
+    """Keep how a cluster is started, for the next controller."""
+    clusterfile.write_private(Path(settings.directory) / clusterfile.SETTINGS, settings.to_json())
+
+
+def _saved_settings(file: ClusterFile) -> Settings:
+    path = Path(file.directory) / clusterfile.SETTINGS
+    try:
+        return Settings.from_json(path.read_text())
+    except (OSError, ValueError, TypeError) as error:
+        text = f"{path} does not say how the cluster was started ({error}): pxcluster stop ends its engines"
+        raise ClusterError(text) from None
+
+
+def _waiting_as(cluster_id: str, profile: str) -> ClusterFile | None:
+    with contextlib.suppress(ClusterError, FileNotFoundError):
+        file = clusterfile.read(clusterfile.folder(cluster_id, profile) / clusterfile.FILE_NAME)
+        return file if waiting(file) else None
+    return None
+
+
+def find(path: Path | None, profile: str | None) -> ClusterFile:
+    """As ``clusterfile.find``; if no such cluster runs, the only one of these whose engines wait for a new controller."""
+    try:
+        return clusterfile.find(path, profile=profile)
+    except (ClusterError, FileNotFoundError):
+        found = [file for file in waiting_clusters(profile) if path in (None, file.path)]
+        if len(found) != 1:
+            raise
+        return found[0]
+
+
+@contextlib.contextmanager
+def _alone(file: ClusterFile) -> Iterator[None]:
+    with takeover(file.directory) as ours:
+        if not ours or file.alive():
+            raise ClusterError(f"somebody else takes over, or ends, the engines of the cluster {file.cluster_id!r}")
+        yield
+
+
+def latest(file: ClusterFile) -> ClusterFile:
+    """What the file of a cluster says by now: it may have another controller."""
+    with contextlib.suppress(ClusterError, FileNotFoundError):
+        if file.is_here and file.is_current():
+            return clusterfile.read(file.path)
+    return file
+
+
+def end_waiting(file: ClusterFile) -> None:
+    """End the engines that wait for a new controller, if any, and remove what the cluster has on disk.
+
+    Raises
+    ------
+    ClusterError
+        Somebody takes them over just now.
+    """
+    engines = waiting(file)
+    if not engines:
+        return
+    with _alone(file):
+        # Without it they end by themselves.
+        file.remove()
+    _await_or_kill(engines)
+
+
+def _await_or_kill(engines: Sequence[EngineFile]) -> None:
+    """Wait for the ends of engines; those that are stopped, or do not come back to their interpreter, are killed."""
+    end = time.monotonic() + END_TIMEOUT
+    while (left := [engine for engine in engines if engine.alive]) and time.monotonic() < end:
+        time.sleep(0.05)
+    for engine in left:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            # What it has started is in its own group.
+            (os.killpg if os.getpgid(engine.pid) == engine.pid else os.kill)(engine.pid, signal.SIGKILL)

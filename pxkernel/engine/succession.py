@@ -1,0 +1,68 @@
+"""How an engine gets from a controller that has ended to the one that takes its place (features CTL-08).
+
+Only engines of a cluster that can be restored wait, and for a limited time: then they end as others do at once. What runs
+goes on to its end, and its effects stay; what was sent and has not been started is dropped. No result of either is kept,
+since the clients that wait for it are gone. The next controller is told what still runs, and has nothing else done until
+it is told that this is over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+
+from ..errors import ClusterError
+from ..protocol.clusterfile import ClusterFile, read
+from ..protocol.enginefiles import takeover
+from ..protocol.processes import POLL
+
+
+class Succession:
+    """Waits for the next controller; in the thread of the ``lifeline``.
+
+    Parameters
+    ----------
+    patience
+        How long, in seconds.
+    dial
+        Connects to the next controller; raises OSError if that is gone as well.
+    """
+
+    def __init__(self, patience: float, dial: Callable[[ClusterFile], None]):
+        self._patience = patience
+        self._dial = dial
+
+    def next(self, cluster: ClusterFile) -> ClusterFile | None:
+        """Wait for the controller after that of ``cluster``, which has ended, and dial it; None: there will be none."""
+        end = time.monotonic() + self._patience
+        while (file := _current(cluster)) is not None:
+            if file.controller_pid != cluster.controller_pid and file.alive():
+                # If it has just ended, whoever waits for its end sees that.
+                with contextlib.suppress(OSError):
+                    self._dial(file)
+                return file
+            if time.monotonic() > end:
+                _give_up(cluster)
+            else:
+                time.sleep(POLL)
+        return None
+
+
+def _current(cluster: ClusterFile) -> ClusterFile | None:
+    """What the cluster's file says, if it is not that of another one with the same name."""
+    try:
+        file = read(cluster.path)
+    except (ClusterError, FileNotFoundError):
+        return None
+    return file if file.key == cluster.key else None
+
+
+def _give_up(cluster: ClusterFile) -> None:
+    """Remove the cluster, unless somebody takes its engines over just now."""
+    with takeover(cluster.directory) as ours:
+        file = _current(cluster)
+        if ours and file is not None and not file.alive():
+            file.remove()
+            return
+    time.sleep(POLL)

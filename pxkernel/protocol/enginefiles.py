@@ -1,0 +1,118 @@
+"""What a cluster that can be restored keeps on disk of its engines: they are found without a controller (features CTL-08).
+
+::
+
+    <the cluster's directory>/settings.json       how it was started; without this file it cannot be restored
+                              engine-<id>.json    one engine that has been ready, written by its controller
+                              takeover            locked by whoever decides what becomes of engines that wait
+
+All have the mode 0600. A process is known by its number and the time of its start: a number alone is used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ..errors import ClusterError
+from . import clusterfile
+from .clusterfile import ClusterFile, private, write_private
+
+#: How much the start of a process may seem to move when the clock is set, in seconds.
+CLOCK = 2.0
+_LOCK = "takeover"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """What a new controller needs to know of an engine."""
+
+    id: int
+    incarnation: int
+    uuid: str
+    pid: int
+    #: When its process was started, in seconds since the epoch.
+    started: float
+    #: Whether it has the extension.
+    tasks: bool
+    set_id: str | None
+    environment: Mapping[str, str | None]
+    #: Its kernelspec and transport, None: those of the cluster.
+    kernel: tuple[str | None, str] | None
+    #: Its connection information and the path of its connection file.
+    info: Mapping[str, Any]
+
+    def write(self, directory: str | os.PathLike[str]) -> None:
+        path = _path(directory, self.id)
+        write_private(path.with_suffix(".new"), json.dumps(asdict(self)))
+        path.with_suffix(".new").rename(path)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.started) < CLOCK and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+def _path(directory: str | os.PathLike[str], engine: int) -> Path:
+    return Path(directory) / f"engine-{engine}.json"
+
+
+def remove(directory: str | os.PathLike[str], engine: int) -> None:
+    """An engine is not part of the cluster any more."""
+    _path(directory, engine).unlink(missing_ok=True)
+
+
+def read_all(directory: str | os.PathLike[str]) -> list[EngineFile]:
+    """The engines of a cluster, dead ones included, by id; what is no such file is passed over."""
+    found = []
+    for path in Path(directory).glob("engine-*.json"):
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            found.append(EngineFile(**json.loads(path.read_text())))
+    return sorted(found, key=lambda engine: engine.id)
+
+
+def waiting(file: ClusterFile) -> list[EngineFile]:
+    """The engines that wait for a new controller: none if the cluster has one, or runs on another machine."""
+    if not file.is_here or not file.restorable or file.alive():
+        return []
+    return [engine for engine in read_all(file.directory) if engine.alive]
+
+
+def waiting_clusters(profile: str | None = None) -> list[ClusterFile]:
+    """The clusters of this user that have engines and no controller; of one profile, None: of all."""
+    found = []
+    for path in sorted(clusterfile.runtime_directory().glob(f"*/{clusterfile.FILE_NAME}")):
+        with contextlib.suppress(ClusterError, FileNotFoundError):
+            file = clusterfile.read(path)
+            if profile in (None, file.profile) and waiting(file):
+                found.append(file)
+    return found
+
+
+@contextlib.contextmanager
+def takeover(directory: str | os.PathLike[str]) -> Iterator[bool]:
+    """Decide alone what becomes of engines that wait; gives whether that is so, or somebody else does just now."""
+    try:
+        lock = open(Path(directory) / _LOCK, "w", opener=private)  # noqa: SIM115
+    except FileNotFoundError:
+        yield False
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
