@@ -1,5 +1,8 @@
 """The engines of a controller through restarts and ends: what counts, and what comes from a kernel that is gone (CLU-17)."""
 
+import signal
+
+import psutil
 import pytest
 
 from pxkernel.controller.lifecycle import Lifecycle
@@ -7,7 +10,8 @@ from pxkernel.controller.questions import Question, Questions
 from pxkernel.controller.restore import EngineFiles
 from pxkernel.controller.roster import Roster
 from pxkernel.core.events import EngineJoined, EngineLeft, EngineRestarts
-from pxkernel.protocol.messages import Ask, Hello, Refused, Welcome
+from pxkernel.protocol.enginefiles import EngineFile
+from pxkernel.protocol.messages import Ask, Hello, Interrupt, Refused, Welcome
 
 INFO = {"connection_file": "k.json", "pid": 1}
 
@@ -37,6 +41,7 @@ class Channels:
 
     def connect(self, engine, incarnation, info, now, greet_on):
         self.connected[engine] = incarnation
+        self.greeted_on = greet_on
 
     def disconnect(self, engine):
         self.connected.pop(engine, None)
@@ -47,11 +52,15 @@ class Launcher:
 
     def __init__(self):
         self.started = []
+        self.taken_over = []
         self.ended = []
         self.signals = []
 
     def start(self, key, environment, kernel=None):
         self.started.append((key, dict(environment)))
+
+    def take_over(self, key, engine):
+        self.taken_over.append(key)
 
     def end(self, key, then):
         self.ended.append((key, then))
@@ -65,7 +74,7 @@ class Launcher:
 
 
 class World:
-    def __init__(self):
+    def __init__(self, environments=({"A": "0"}, {"A": "1"})):
         self.front, self.channels, self.launcher = Front(), Channels(), Launcher()
         self.events, self.announced, self.answers = [], [], []
         self.roster = Roster(
@@ -74,7 +83,7 @@ class World:
             EngineFiles(None),
         )  # fmt: skip
         self.questions = Questions()
-        lifecycle = Lifecycle(self.roster, lambda: self.announced.append(()), [{"A": "0"}, {"A": "1"}])
+        lifecycle = Lifecycle(self.roster, lambda: self.announced.append(()), environments)
         lifecycle.answer(self.questions)
         lifecycle.start_first()
 
@@ -82,13 +91,13 @@ class World:
         question = Question(Ask(len(self.answers), topic, arguments), "c", self.answers.append)
         self.questions.ask(topic, arguments, question)
 
-    def hello(self, engine, incarnation, role="engine"):
-        return Hello(role, "s", 1, engine, {"incarnation": incarnation})
+    def hello(self, engine, incarnation, role="engine", running=None):
+        return Hello(role, "s", 1, engine, {"incarnation": incarnation, "running": running})
 
-    def ready(self, engine, incarnation=0):
+    def ready(self, engine, incarnation=0, running=None):
         identity = f"{engine}.{incarnation}".encode()
         self.roster.launched(engine, incarnation, True, INFO)
-        self.roster.dialled(identity, self.hello(engine, incarnation))
+        self.roster.dialled(identity, self.hello(engine, incarnation, running=running))
         self.roster.listens(identity + b"!", self.hello(engine, incarnation, "listener"))
         self.roster.answered(engine)
 
@@ -222,3 +231,72 @@ def test_more_engines(world):
     for engines in ([2], [9]):
         world.ask("start_engines", engines=engines, set_id="x", environments=[{}])
         assert f"{engines[0]} is no id of a new engine" in world.answers[-1].error["evalue"]
+
+
+# -- engines of an earlier controller (CTL-08) ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heir():
+    """A controller that finds engine 2, which runs, in its third incarnation, and engine 4, which has ended."""
+    world = World([])
+    me = psutil.Process()
+    pids = {2: me.pid, 4: 2**22 + 1}
+    world.roster.take_over(
+        EngineFile(number, 2, f"u{number}", pid, me.create_time(), True, "s", {"A": "b"}, None, INFO)
+        for number, pid in pids.items()
+    )
+    return world
+
+
+def test_an_engine_is_taken_over(heir):
+    assert heir.launcher.taken_over == [(2, 2)] and heir.launcher.started == []
+    heir.ready(2, 2)
+    assert heir.events == [EngineJoined(2, True)] and heir.channels.greeted_on == "shell"
+    (known,) = heir.roster.known()
+    assert (known["id"], known["uuid"], known["incarnation"], known["engine_set"]) == (2, "u2", 2, "s")
+    # Ids go on behind the highest one, and none is used twice.
+    assert heir.roster.reserve(1) == [5]
+    with pytest.raises(ValueError):
+        heir.roster.start(2, "s", {})
+
+
+def test_another_incarnation_is_not_taken_over(heir):
+    heir.roster.launched(2, 2, True, INFO)
+    heir.roster.dialled(b"old", heir.hello(2, 1))
+    assert isinstance(heir.front.sent[-1][1], Refused) and heir.events == []
+
+
+def test_one_that_has_ended_meanwhile_is_dead_and_nobody_waits_for_it(heir):
+    with pytest.raises(IndexError, match="No such engine: 9"):
+        heir.roster.find(9)
+    assert heir.roster.departed == {4: "ended before the cluster was restored"}
+    assert [engine["state"] for engine in heir.roster.sets()["s"]] == ["starting", "dead"]
+    assert heir.roster.prospects() == {"expected": 1, "coming": 1}
+    heir.ask("restart_engines", engines=[4])
+    heir.restarted()
+    # The third one may have been begun.
+    assert heir.launcher.started == [((4, 4), {"A": "b"})]
+    assert heir.roster.prospects() == {"expected": 2, "coming": 2}
+    heir.ready(4, 4)
+    heir.roster.died(4, 4, "died")
+    assert heir.roster.prospects() == {"expected": 2, "coming": 1}
+
+
+def test_what_an_engine_has_inherited(heir):
+    heir.ready(2, 2, running="old:1")
+    assert heir.events == [EngineJoined(2, True, "old:1")] and heir.channels.greeted_on == "control"
+    heir.ask("signal_engines", engines=[2], signum=signal.SIGINT)
+    assert heir.front.sent[-1] == (b"2.2!", Interrupt(["c:1", "old:1"], only_now=True))
+    heir.roster.is_over(2, "old:1")
+    heir.ask("signal_engines", engines=[2], signum=signal.SIGINT)
+    assert heir.front.sent[-1] == (b"2.2!", Interrupt(["c:1"], only_now=True))
+
+
+def test_what_is_over_before_the_engine_is_ready_holds_nothing_up(heir):
+    heir.roster.launched(2, 2, True, INFO)
+    heir.roster.dialled(b"2.2", heir.hello(2, 2, running="old:1"))
+    heir.roster.is_over(2, "old:1")
+    heir.roster.listens(b"2.2!", heir.hello(2, 2, "listener"))
+    heir.roster.answered(2)
+    assert heir.events == [EngineJoined(2, True)]

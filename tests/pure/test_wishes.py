@@ -22,6 +22,10 @@ BAD = [
     ({"preload": [1]}, "preload"), ({"preload": ["a b"]}, "preload"), ({"store": "x"}, "store"), ({"store": 5}, "store"),
     ({"store_limit": -1}, "store_limit"), ({"store_limit": "1"}, "store_limit"), ({"scheme": "x"}, "scheme"),
     ({"shutdown_atexit": "no"}, "shutdown_atexit"), ({"engine_timeout": "x"}, "engine_timeout"), ({"foo": 1}, "foo"),
+    ({"controller_restore": 1}, "controller_restore"), ({"restore_timeout": "soon"}, "restore_timeout"),
+    ({"restore_timeout": True}, "restore_timeout"), ({"restore_timeout": 0}, "restore_timeout"),
+    ({"restore_timeout": -1}, "restore_timeout"), ({"restore_timeout": float("inf")}, "restore_timeout"),
+    ({"restore_timeout": float("nan")}, "restore_timeout"),
 ]  # fmt: skip
 
 
