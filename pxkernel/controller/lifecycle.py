@@ -45,8 +45,8 @@ class Lifecycle:
         questions.add("signal_engines", self._signal)
 
     def start_first(self) -> None:
-        """Start the engines with which the cluster begins."""
-        if self._environments:
+        """Start the engines with which the cluster begins, unless it goes on with those of an earlier controller."""
+        if not self._roster.take_over() and self._environments:
             self._start(None, self._roster.reserve(len(self._environments)), None, self._environments)
 
     def _reserve(self, question: Question, n: int, environment: bool) -> list[int]:

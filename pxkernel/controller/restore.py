@@ -26,12 +26,18 @@ class EngineFiles:
 
     Parameters
     ----------
-    directory
-        That of the cluster; None: it cannot be restored.
+    settings
+        Those of the controller: whether its cluster can be restored, and was.
+
+    Attributes
+    ----------
+    inherited
+        The engines of the controller before this one, in the order of their ids.
     """
 
-    def __init__(self, directory: str | None):
-        self._directory = directory
+    def __init__(self, settings: Settings):
+        self._directory = None if settings.restore_timeout is None else settings.directory
+        self.inherited = enginefiles.read_all(settings.directory) if settings.restored else []
 
     def keep(self, record: EngineRecord) -> None:
         """An engine is ready."""

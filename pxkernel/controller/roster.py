@@ -22,7 +22,6 @@ from typing import Any
 
 from ..core.events import EngineJoined, EngineLeft, EngineRestarts, Event
 from ..kernels.channels import Channels
-from ..protocol.enginefiles import EngineFile
 from ..protocol.messages import Hello, Interrupt, Message, Refused, Release, Welcome
 from .enginerecord import EngineRecord
 from .front import Front, Peer
@@ -170,9 +169,9 @@ class Roster:
         self._records[engine] = record
         self._launcher.start(record.key, environment, kernel)
 
-    def take_over(self, engines: Iterable[EngineFile]) -> None:
-        """Have the engines that an earlier controller has started, if they still run."""
-        for engine in engines:
+    def take_over(self) -> bool:
+        """Go on with the engines that an earlier controller has started; whether there was one."""
+        for engine in self._files.inherited:
             self.count = max(self.count, engine.id + 1)
             self._used.add(engine.id)
             record = EngineRecord(
@@ -188,6 +187,7 @@ class Roster:
                 record.lost = True
                 self._dead[engine.id] = record
                 self.departed[engine.id] = "ended before the cluster was restored"
+        return bool(self._files.inherited)
 
     def check_restart(self, engine: int) -> EngineRecord:
         """Whether an engine can be restarted.

@@ -26,7 +26,6 @@ from ..kernels.forkserver import forkserver
 from ..protocol import messages as m
 from ..protocol import sharing
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.enginefiles import read_all
 from .book import Book
 from .comms import Comms
 from .front import Front, Peer
@@ -77,7 +76,7 @@ class Server:
         self._remote = RemoteClients(self._to_client)
         self._roster = Roster(
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add,
-            self._inside, EngineFiles(None if settings.restore_timeout is None else settings.directory),
+            self._inside, EngineFiles(settings),
         )  # fmt: skip
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
@@ -163,10 +162,7 @@ class Server:
         self._loop.on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), self.stop)
         if self._settings.owner_pid is not None:
             self._watch.add(self._settings.owner_pid, self.stop)
-        if self._settings.restored:
-            self._roster.take_over(read_all(self._settings.directory))
-        else:
-            self._lifecycle.start_first()
+        self._lifecycle.start_first()
         for channel, descriptor in self._channels.descriptors().items():
             self._loop.watch(descriptor, partial(self._channel_ready, channel))
         while not self._stopped:

@@ -15,6 +15,7 @@ import pytest
 
 from pxkernel.controller.enginerecord import EngineRecord
 from pxkernel.controller.restore import EngineFiles
+from pxkernel.controller.settings import Settings
 from pxkernel.core import EngineJoined
 from pxkernel.core.events import TasksFinished
 from pxkernel.engine import succession
@@ -121,9 +122,10 @@ def test_what_waits_is_not_cleaned_away(cluster):
 
 def test_the_controller_keeps_the_files(cluster):
     record = EngineRecord(3, set_id="0", info={"pid": ME.pid, "key": "k"}, environment={"A": "b"})
-    EngineFiles(None).keep(record)
+    settings = Settings("x", "default", cluster.directory, cluster.sockets)
+    EngineFiles(settings).keep(record)
     assert read_all(cluster.directory) == []
-    files = EngineFiles(cluster.directory)
+    files = EngineFiles(replace(settings, restore_timeout=1.0))
     # Nobody can take over what an earlier kernel of another process, or one without a process here, was.
     files.keep(EngineRecord(4, adopted=True, info={"pid": ME.pid}))
     files.keep(EngineRecord(5, info={"pid": None}))
@@ -132,6 +134,7 @@ def test_the_controller_keeps_the_files(cluster):
     (kept,) = read_all(cluster.directory)
     assert (kept.id, kept.uuid, kept.environment, kept.alive) == (3, record.uuid, {"A": "b"}, True)
     assert json.loads(Path(cluster.directory, "engine-3.json").read_text())["info"] == {"pid": ME.pid, "key": "k"}
+    assert files.inherited == [] and EngineFiles(replace(settings, restored=True)).inherited == [kept]
     files.drop(record)
     assert read_all(cluster.directory) == []
 

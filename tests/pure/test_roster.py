@@ -9,6 +9,7 @@ from pxkernel.controller.lifecycle import Lifecycle
 from pxkernel.controller.questions import Question, Questions
 from pxkernel.controller.restore import EngineFiles
 from pxkernel.controller.roster import Roster
+from pxkernel.controller.settings import Settings
 from pxkernel.core.events import EngineJoined, EngineLeft, EngineRestarts
 from pxkernel.protocol.enginefiles import EngineFile
 from pxkernel.protocol.messages import Ask, Hello, Interrupt, Refused, Welcome
@@ -74,16 +75,18 @@ class Launcher:
 
 
 class World:
-    def __init__(self, environments=({"A": "0"}, {"A": "1"})):
+    def __init__(self, *inherited):
+        files = EngineFiles(Settings("x", "default", "/nowhere", "/nowhere"))
+        files.inherited = inherited
         self.front, self.channels, self.launcher = Front(), Channels(), Launcher()
         self.events, self.announced, self.answers = [], [], []
         self.roster = Roster(
             self.front, self.channels, self.launcher, self.events.append,
             lambda *changes: self.announced.append(changes), lambda *_: None, lambda engine: ["c:1"],
-            EngineFiles(None),
+            files,
         )  # fmt: skip
         self.questions = Questions()
-        lifecycle = Lifecycle(self.roster, lambda: self.announced.append(()), environments)
+        lifecycle = Lifecycle(self.roster, lambda: self.announced.append(()), [{"A": "0"}, {"A": "1"}])
         lifecycle.answer(self.questions)
         lifecycle.start_first()
 
@@ -239,14 +242,14 @@ def test_more_engines(world):
 @pytest.fixture
 def heir():
     """A controller that finds engine 2, which runs, in its third incarnation, and engine 4, which has ended."""
-    world = World([])
     me = psutil.Process()
     pids = {2: me.pid, 4: 2**22 + 1}
-    world.roster.take_over(
-        EngineFile(number, 2, f"u{number}", pid, me.create_time(), True, "s", {"A": "b"}, None, INFO)
-        for number, pid in pids.items()
+    return World(
+        *(
+            EngineFile(number, 2, f"u{number}", pid, me.create_time(), True, "s", {"A": "b"}, None, INFO)
+            for number, pid in pids.items()
+        )
     )
-    return world
 
 
 def test_an_engine_is_taken_over(heir):
