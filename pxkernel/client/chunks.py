@@ -101,9 +101,10 @@ class Chunks:
             yield self._take(max(least, self.next_size()))
 
     def _take(self, wanted: int) -> tuple[list[Frame], int]:
-        grains, size = self._items.take(wanted)
+        grains = self._items.take(wanted)
+        size = sum(items for _, items in grains)
         self.left -= size
-        return bundle([self._function, *grains]), size
+        return bundle([(self._function, 0), *grains]), size
 
     def clear(self) -> int:
         """Give up what is left; how many items that were."""
@@ -118,14 +119,13 @@ class Grains:
     def __init__(self, columns: Sequence[Any], length: int, size: int):
         self._packed = deque(_grains(columns, length, size) if length else ())
 
-    def take(self, wanted: int) -> tuple[list[list[Frame]], int]:
-        """What some grains have in them, of ``wanted`` items at least if there are as many, and how many items it is."""
+    def take(self, wanted: int) -> list[tuple[list[Frame], int]]:
+        """Some grains, with how many items are in each; of ``wanted`` items at least if there are as many."""
         grains, size = [], 0
         while self._packed and size < wanted:
-            frames, items = self._packed.popleft()
-            grains.append(frames)
-            size += items
-        return grains, size
+            grains.append(self._packed.popleft())
+            size += grains[-1][1]
+        return grains
 
     def clear(self) -> None:
         self._packed.clear()
@@ -140,15 +140,15 @@ class Constants:
         self._length = length
         self._start = 0
 
-    def take(self, wanted: int) -> tuple[list[list[Frame]], int]:
+    def take(self, wanted: int) -> list[tuple[list[Frame], int]]:
         """As ``Grains.take``."""
         start = self._start
         self._start = min(start + wanted, self._length)
         if start == self._start:
-            return [], 0
+            return []
         # Neither a slice of a range nor a long tuple is plain data.
         columns = [list(column[start : self._start]) for column in self._columns]
-        return [pack_items(columns, start)], self._start - start
+        return [(pack_items(columns, start), self._start - start)]
 
     def clear(self) -> None:
         self._columns, self._start = [], self._length

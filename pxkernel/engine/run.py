@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any
@@ -40,6 +40,17 @@ class Mapped:
     of: Any
     values: list[Any] = field(default_factory=list)
     failures: list[list[Any]] = field(default_factory=list)
+
+
+class Unreadable:
+    """Stands for the arguments of an item: whoever takes them gets the error of unpacking them."""
+
+    def __init__(self, error: Exception):
+        self._error = error
+        self._trace = error.__traceback__
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self._error.with_traceback(self._trace)
 
 
 class Runner:
@@ -136,12 +147,23 @@ class Runner:
 
     def _chunk(self, payload: Sequence[Any]) -> Mapped | Awaitable[Mapped]:
         """As a map, of a bundle: the function, and columns of items several times."""
-        (function, _, of), *grains = map(self._unpack, unbundle(payload))
-        items = (items for columns in grains for items in zip(*columns, strict=False))
-        return self._each(function, items, of.get("map"))
+        (called, _), *grains = unbundle(payload)
+        function, _, of = self._unpack(called)
+        unpacked: list[list[Any] | tuple[Unreadable, ...]] = []
+        for frames, items in grains:
+            try:
+                unpacked.append(self._unpack(frames))
+            except Exception as error:
+                # It costs the items that were packed together, and no others.
+                if items > 1:
+                    error.add_note(f"{items} items of the map were packed together, and one of them cannot be unpacked here")
+                unpacked.append((Unreadable(error),) * items)
+        # Columns are a list. A zip for each of them beforehand would cost the garbage collector more than all of this.
+        rows = (row for columns in unpacked for row in (zip(*columns, strict=False) if type(columns) is list else columns))
+        return self._each(function, rows, of.get("map"))
 
     def _each(
-        self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], of: Any
+        self, function: Callable[..., Any], arguments: Iterable[Iterable[Any]], of: Any
     ) -> Mapped | Awaitable[Mapped]:
         """A failing item costs its own result and nobody else's (features MAP-05, MAP-06)."""
         function, mapped = _checked(function), Mapped(of)
@@ -155,7 +177,7 @@ class Runner:
         return mapped
 
     async def _each_awaited(
-        self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], mapped: Mapped
+        self, function: Callable[..., Any], arguments: Iterable[Iterable[Any]], mapped: Mapped
     ) -> Mapped:
         """One after the other, as an engine does everything."""
         for items in arguments:

@@ -1,6 +1,7 @@
 """Load balancing and dependencies on real engines (LB, DEP, MAP)."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -8,6 +9,7 @@ import time
 import pytest
 
 import pxkernel as px
+from pxkernel.client.chunks import GRAINS
 
 
 @pytest.fixture
@@ -414,6 +416,35 @@ def test_an_item_whose_result_cannot_travel(view, lview):
         lost = either.map_sync(lambda x: __import__("threading").Lock() if x == 2 else x, range(20), return_exceptions=True)
         assert [value for value in lost if not isinstance(value, px.RemoteError)] == [x for x in range(20) if x != 2]
         assert isinstance(lost[2], TypeError) and "cannot send the result (<unlocked _thread.lock" in lost[2].evalue
+
+
+class Unwelcome:
+    """It can be packed, and unpacked by nobody if it is bad."""
+
+    def __init__(self, bad):
+        self.bad = bad
+
+    def __setstate__(self, state):
+        if state["bad"]:
+            raise LookupError("nothing here")
+        self.__dict__ = state
+
+
+async def is_bad(item):
+    return item.bad
+
+
+@pytest.mark.parametrize("function", [lambda item: item.bad, is_bad], ids=["function", "coroutine function"])
+def test_an_item_that_cannot_be_unpacked(lview, function):
+    """MAP-05, MAP-06: it costs its own result only; of a long map those that were packed with it."""
+    found = lview.map_sync(function, [Unwelcome(number == 70) for number in range(100)], return_exceptions=True)
+    assert [number for number, value in enumerate(found) if value is not False] == [70]
+    assert isinstance(found[70], px.RemoteError) and found[70].evalue == "nothing here"
+    assert 'raise LookupError("nothing here")' in re.sub(r"\x1b\[[0-9;]*m", "", found[70].traceback)
+    many = lview.map_sync(function, [Unwelcome(number == 70) for number in range(2 * GRAINS)], return_exceptions=True)
+    assert [number for number, value in enumerate(many) if value is not False] == [70, 71]
+    assert {value.evalue for value in many[70:72]} == {"nothing here"}
+    assert "2 items of the map were packed together" in many[70].traceback
 
 
 async def slowly(x):

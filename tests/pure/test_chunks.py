@@ -15,7 +15,7 @@ def chunks(length=1000, engines=4, **options):
 
 
 def items(payload):
-    (function, args, kwargs), *grains = map(unpack, unbundle(payload))
+    (function, args, kwargs), *grains = (unpack(frames) for frames, _ in unbundle(payload))
     assert (function, args, list(kwargs)) == (abs, (), ["map"])
     return [item for columns in grains for item in zip(*columns, strict=True)]
 

@@ -45,7 +45,7 @@ class Client:
         self.queue.rotate(-index)
         result, part, payload = self.queue.popleft()
         self.queue.rotate(index)
-        (function, _, _), *grains = map(unpack, unbundle(payload))
+        (function, _, _), *grains = (unpack(frames) for frames, _ in unbundle(payload))
         values, failures = [], []
         for position, items in enumerate(items for columns in grains for items in zip(*columns, strict=True)):
             try:
