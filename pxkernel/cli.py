@@ -28,8 +28,8 @@ from . import __version__
 from .cluster import Cluster, clean_cluster_files
 from .controller.settings import RESTORE_TIMEOUT, SCHEMES, STORE_LIMIT
 from .errors import ClusterError, EngineError
-from .protocol import clusterfile
-from .protocol.enginefiles import waiting, waiting_clusters
+from .protocol import clusterfile, enginefiles
+from .protocol.enginefiles import waiting_clusters
 
 USAGE = 2
 RUNNING_ALREADY = 10
@@ -237,7 +237,7 @@ def _engines(options: argparse.Namespace) -> int:
 
 def _waiting_row(file: clusterfile.ClusterFile) -> dict[str, Any]:
     """As ``_row``, for a cluster whose engines wait for a new controller."""
-    return {**_identity(file), "engines": [], "waiting": [engine.id for engine in waiting(file)]}
+    return {**_identity(file), "engines": [], "waiting": [engine.id for engine in enginefiles.waiting(file)]}
 
 
 def _row(cluster: Cluster) -> dict[str, Any]:
@@ -308,6 +308,8 @@ def _clean(options: argparse.Namespace) -> int:
     print(f"removed the files of {_clusters(removed, 'dead ')}" + "".join(f"\n  {name}" for name in removed))
     if running and not options.force:
         print(f"{_clusters(running)} left running; --force stops them")
+        if waiting := waiting_clusters():
+            print(f"{len(waiting)} of them without a controller: pxcluster start --restore takes over the engines")
     return 0
 
 

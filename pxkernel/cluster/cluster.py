@@ -191,7 +191,7 @@ class Cluster(Findable, EngineOperations, Restorable):
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
-        state = "running" if self.running else "not running"
+        state = "running" if self.running else "engines wait for a new controller" if self.waiting else "not running"
         number = "" if self.n is None else f", n={self.n}"
         return f"<Cluster(cluster_id={self.cluster_id!r}, profile={self.profile!r}{number}): {state}>"
 

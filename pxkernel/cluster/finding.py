@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..protocol import clusterfile
 from .enginesets import ControllerProcess, EngineSet
-from .restore import find
+from .restore import find, latest
 from .wishes import Environment
 
 
@@ -43,7 +43,8 @@ class Findable:
         """The controller, None when the cluster is not running (features CLU-06)."""
         if self._file is None or not self._file.alive():
             return None
-        return ControllerProcess(self._file.controller_pid, self._file.directory if self._file.is_here else None)
+        file = latest(self._file)
+        return ControllerProcess(file.controller_pid, file.directory if file.is_here else None)
 
     @classmethod
     def from_file(

@@ -44,7 +44,8 @@ class EngineOperations:
         if self._file is None:
             raise ClusterError("this cluster has not been started: call start_cluster_sync()")
         if not self._file.alive():
-            raise ClusterError(f"the cluster {self._file.cluster_id!r} is not running any more")
+            how = "; start_cluster() takes its engines over" if self._file.restorable else ""
+            raise ClusterError(f"the cluster {self._file.cluster_id!r} is not running any more{how}")
         return self._file
 
     def _ask(self, topic: str, timeout: float | None = STOP_TIMEOUT, **arguments: Any) -> Any:

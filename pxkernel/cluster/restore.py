@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -152,11 +151,12 @@ def end_waiting(file: ClusterFile) -> None:
 
 
 def _await_or_kill(engines: Sequence[EngineFile]) -> None:
-    """Wait for the ends of engines; those that are stopped, or do not come back to their interpreter, are killed."""
+    """Wait for the ends of engines; those that do not are killed: kernels without the extension, stopped ones."""
+    for engine in engines:
+        if not engine.tasks:
+            engine.kill()
     end = time.monotonic() + END_TIMEOUT
     while (left := [engine for engine in engines if engine.alive]) and time.monotonic() < end:
         time.sleep(0.05)
     for engine in left:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            # What it has started is in its own group.
-            (os.killpg if os.getpgid(engine.pid) == engine.pid else os.kill)(engine.pid, signal.SIGKILL)
+        engine.kill()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from ..errors import ClusterError
 from ..protocol.clusterfile import ClusterFile, read
-from ..protocol.enginefiles import takeover
+from ..protocol.enginefiles import read_all, takeover
 from ..protocol.processes import POLL
 
 
@@ -63,6 +63,10 @@ def _give_up(cluster: ClusterFile) -> None:
     with takeover(cluster.directory) as ours:
         file = _current(cluster)
         if ours and file is not None and not file.alive():
+            for engine in read_all(file.directory):
+                # Kernels without the extension do not know that they are to end.
+                if not engine.tasks:
+                    engine.kill()
             file.remove()
             return
     time.sleep(POLL)

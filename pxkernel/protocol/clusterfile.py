@@ -389,9 +389,11 @@ def _only_running(profile: str | None) -> ClusterFile:
     if len(clusters) == 1:
         return clusters[0]
     if not clusters:
+        left = any(runtime_directory().glob(f"*/{SETTINGS}"))
+        how = "; pxcluster start --restore takes over engines that wait for a new controller" if left else ""
         which = "no cluster" if profile is None else f"no cluster of the profile {profile!r}"
         raise FileNotFoundError(
-            f"{which} is running (looked in {runtime_directory()}): start one with Cluster(n=4) or `pxcluster start -n 4`"
+            f"{which} is running (looked in {runtime_directory()}): start one with Cluster(n=4) or `pxcluster start -n 4`{how}"
         )
     names = ", ".join(repr(file.cluster_id) for file in clusters)
     raise ClusterError(f"several clusters are running, name one of them: {names}")

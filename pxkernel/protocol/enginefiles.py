@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -63,6 +64,12 @@ class EngineFile:
             return abs(process.create_time() - self.started) < CLOCK and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+    def kill(self) -> None:
+        """End it, and what it has started, which is in its process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.alive:
+                (os.killpg if os.getpgid(self.pid) == self.pid else os.kill)(self.pid, signal.SIGKILL)
 
 
 def _path(directory: str | os.PathLike[str], engine: int) -> Path:

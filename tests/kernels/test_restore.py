@@ -100,8 +100,9 @@ def test_the_time_is_over(start, wait_for, gone, tmp_path):
         assert not cluster.restored and rc.ids == [0, 1]
 
 
-def test_stop_without_a_controller(start, wait_for, gone):
+def test_stop_without_a_controller(start, wait_for, gone, monkeypatch):
     """Also an engine that is stopped."""
+    monkeypatch.setattr("pxkernel.cluster.restore.END_TIMEOUT", 3.0)
     cluster, rc = start()
     pids = rc[:].apply_sync(os.getpid)
     rc.close()
@@ -172,6 +173,36 @@ def test_a_new_controller_that_cannot_start_ends_nothing(start, wait_for, tmp_pa
         assert rc[:]["a"] == [1, 1]
 
 
+def test_an_engine_that_does_not_answer_comes_later(start, wait_for):
+    cluster, rc = start(engine_timeout=1)
+    rc[:].push({"a": 1}, block=True)
+    pids = rc[:].apply_sync(os.getpid)
+    rc.close()
+    kill_controller(cluster, wait_for)
+    os.kill(pids[1], signal.SIGSTOP)
+    with cluster.start_and_connect_sync() as rc:
+        assert rc.ids == [0] and [engine["state"] for engine in cluster.engine_set.engines] == ["running", "starting"]
+        os.kill(pids[1], signal.SIGCONT)
+        rc.wait_for_engines(2, timeout=SOON)
+        assert rc[:]["a"] == [1, 1]
+
+
+def test_a_kernel_without_the_extension(start, wait_for, kernelspec, gone):
+    """Its variables stay; nobody but the cluster ends it."""
+    bash = kernelspec("bash", [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"], language="bash")
+    cluster, rc = start(n=1, kernel_name=bash)
+    rc[0].execute("x=5", silent=False).get(SOON)
+    rc.close()
+    kill_controller(cluster, wait_for)
+    with cluster.start_and_connect_sync() as rc:
+        shown = rc[0].execute("echo $x", silent=False)
+        assert shown.get(SOON) and shown.stdout == "5\n"
+    kill_controller(cluster, wait_for)
+    assert cluster.waiting == [0] and "engines wait" in repr(cluster)
+    cluster.stop_cluster_sync()
+    gone()
+
+
 def test_without_the_option_nothing_is_kept():
     """What becomes of such engines is in test_stop.py."""
     with px.Cluster(n=1) as rc:
@@ -213,7 +244,15 @@ def test_pxcluster_restore(gone, wait_for):
     assert cleaned.returncode == 0 and "1 cluster left running; --force" in cleaned.stdout
     refused = pxcluster("start", "-n", "1", "--daemonize")
     assert refused.returncode == 1 and "pxcluster start --restore" in refused.stderr and "Traceback" not in refused.stderr
-    second = answer("start", "--restore", "--daemonize")
+    with pytest.raises(FileNotFoundError, match="pxcluster start --restore"):
+        px.Client()
+    # Two at once: one of them takes over.
+    command = [sys.executable, "-m", "pxkernel.cli", "start", "--restore", "--daemonize", "-o", "json"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted((process.communicate(timeout=40), process.returncode)[::-1] for process in both)
+    (code, (text, _)), (other, (_, error)) = said
+    assert code == 0 and other in (1, 10) and "Traceback" not in error
+    second = json.loads(text)
     assert second["engines"] == second["restored"] == [0, 1] and second["cluster_file"] == first["cluster_file"]
     with px.Client() as rc:
         assert rc[:]["a"] == [3, 3] and rc[:].apply_sync(os.getpid) == pids
