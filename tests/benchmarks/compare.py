@@ -20,34 +20,36 @@ from pathlib import Path
 from typing import Any
 
 from measure import MANY, MANY_ROWS, ROWS, Figures, Row, measure, measure_many
-from report import conditions, describe, markdown, number, pyplot, save, saved
+from picture import Comparison, draw
+from report import conditions, describe, markdown, number, save, saved
 from systems import TITLES
 
 OURS = "pxkernel"
 PEERS = ("ipyparallel", "dask", "ray")
 #: No system takes so many seconds for its turn unless it hangs.
-TURN = 600
+TURN = 300
+#: In place of the figures of a system that could not be measured.
+FAILED = "failed"
 #: The figures of every round, by system.
 Rounds = dict[str, list[Figures]]
 
 
 def in_a_process(system: str, n: int, many: bool) -> Figures:
-    """Measure one system; without any figure if a peer cannot."""
+    """Measure one system; the only figure is ``FAILED`` if that is not possible."""
     command = [sys.executable, __file__, "--system", system, "--workers", str(n), *(["--many"] if many else [])]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         try:
             output, _ = process.communicate(timeout=TURN)
-        except BaseException:
+        except BaseException as reason:
             os.killpg(process.pid, signal.SIGKILL)
-            raise
+            if not isinstance(reason, subprocess.TimeoutExpired):
+                raise
     if process.returncode == 0:
         return json.loads(output.splitlines()[-1])  # type: ignore[no-any-return]
-    if system == OURS:
-        raise SystemExit(f"{OURS} has failed with {n} workers")
     print(f"{system} has failed with {n} workers", file=sys.stderr, flush=True)
-    return {}
+    return {FAILED: 1.0}
 
 
 def run(systems: list[str], rounds: int, workers: list[int], many: bool) -> Rounds:
@@ -67,6 +69,12 @@ def run(systems: list[str], rounds: int, workers: list[int], many: bool) -> Roun
 def median(rounds: Rounds, system: str, row: Row) -> float | None:
     found = [figures[row.key] for figures in rounds.get(system, ()) if row.key in figures]
     return statistics.median(found) if found else None
+
+
+def cell(rounds: Rounds, system: str, row: Row) -> str:
+    """The figure of a system, and what is said if there is none."""
+    found = median(rounds, system, row)
+    return FAILED if found is None and all(FAILED in figures for figures in rounds[system]) else number(found)
 
 
 def factor(rounds: Rounds, row: Row, other: str) -> float | None:
@@ -90,26 +98,24 @@ def table(rounds: Rounds, rows: list[Row], n: int) -> str:
     head = ["", *(TITLES[system] for system in rounds), "ratio to the best"]
     lines = []
     for row in rows:
-        cells = [number(median(rounds, system, row)) for system in rounds]
+        cells = [cell(rounds, system, row) for system in rounds]
         lines.append([f"{row.text.format(n=n)}, {row.unit}", *cells, verdict(rounds, row)])
     return markdown(head, lines)
 
 
-def draw(rounds: Rounds, rows: list[Row], n: int, path: Path) -> None:
-    """A line for each row with a mark for each other system: how many times as good as that one."""
-    texts = [row.text.format(n=n).replace("`", "") for row in rows]
-    figure, axes = pyplot().subplots(figsize=(8, 0.4 * len(rows) + 1.5), layout="constrained")
-    for system, marker in zip((name for name in rounds if name != OURS), "osD|", strict=False):
-        factors = [factor(rounds, row, system) for row in rows]
-        points = [(value, text) for value, text in zip(factors, texts, strict=True) if value is not None]
-        axes.plot([x for x, _ in points], [y for _, y in points], marker, label=TITLES[system], markersize=7)
-    axes.axvline(1, color="black", linewidth=1)
-    axes.set(xscale="log", yticks=range(len(texts)), yticklabels=texts, ylim=(len(texts) - 0.5, -0.5))
-    axes.set_xlabel(f"{OURS} is so many times as good (left of the line: worse)")
-    axes.grid(axis="y", alpha=0.3)
-    if len(rounds) > 1:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=4, frameon=False)
-    figure.savefig(path, dpi=110)
+def comparison(rounds: Rounds, row: Row, n: int) -> Comparison:
+    """A row of the picture."""
+    factors = {system: value for system in rounds if (value := factor(rounds, row, system)) is not None and system != OURS}
+    text = row.text.format(n=n).replace("`", "")
+    return Comparison(text, f"{number(median(rounds, OURS, row))} {row.unit}", row.floor, factors)
+
+
+def picture(rounds: Rounds, rows: list[Row], n: int, path: Path) -> None:
+    """Draw the ratios."""
+    found = [one for row in rows if (one := comparison(rounds, row, n)).factors]
+    others = {system: TITLES[system] for system in rounds if system != OURS}
+    peers = {system: title for system, title in others.items() if system in PEERS}
+    draw(found, peers, {system: title for system, title in others.items() if system not in PEERS}, path)
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -131,6 +137,8 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw the ratios")
     parser.add_argument("--system", choices=TITLES, help="measure this one here and print JSON")
     options = parser.parse_args()
+    # Whoever ends this must not leave a system behind.
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
     if options.system:
         print(json.dumps((measure_many if options.many else measure)(options.system, options.workers)))
         return
@@ -140,7 +148,9 @@ def main() -> None:
     rows = MANY_ROWS if data["many"] else ROWS
     print(f"{table(data['rounds'], rows, data['workers'])}\n\n{describe(data['conditions'])}")
     if options.picture:
-        draw(data["rounds"], rows, data["workers"], options.picture)
+        picture(data["rounds"], rows, data["workers"], options.picture)
+    if any(FAILED in figures for figures in data["rounds"].get(OURS, ())):
+        raise SystemExit(f"{OURS} has failed")
 
 
 if __name__ == "__main__":

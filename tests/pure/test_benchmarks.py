@@ -39,6 +39,21 @@ def test_the_comparison_from_figures_that_were_kept(tmp_path):
     assert text.splitlines()[-1] == "2 cores, Linux, Python 3.11, ray 2"
 
 
+def test_a_system_that_has_failed_is_shown_as_such(tmp_path):
+    """In every round; one that has a figure for other workers, or in another round, keeps it."""
+    rounds = {
+        "ray": [{"start16": 4.0, "failed": 1.0}],
+        "dask": [{"failed": 1.0}, {"start16": 3.0, "start64": 20.0, "failed": 1.0}],
+        "pxkernel": [{"start16": 1.0, "start64": 4.0}],
+    }
+    conditions = {"cores": 2, "python": "3.11", "system": "Linux", "packages": {}}
+    kept = tmp_path / "figures.json"
+    kept.write_text(json.dumps({"conditions": conditions, "many": True, "workers": 4, "rounds": rounds}))
+    rows = cells(run("compare.py", "--from", kept))
+    assert rows["import, start 16 and connect, s"] == ["4", "3", "1", "3.0 (Dask)"]
+    assert rows["import, start 64 and connect, s"] == ["failed", "20", "4", "5.0 (Dask)"]
+
+
 def test_every_kind_of_event_of_the_core_is_timed():
     """Issue 5, point 5: the scenarios end with every task done."""
     rows = cells(run("core_scale.py", "--engines", 10, 20))
