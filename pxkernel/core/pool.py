@@ -162,6 +162,9 @@ class Pool:
 
     def take(self, engine: Engine, before: int) -> str | None:
         """Take out the next task for an engine, which had ``before`` tasks when its turn began."""
+        if not engine.has_room(engine.burst, before):
+            # No lane lets it have more.
+            return None
         for client_id, lanes in self.by_client.items():
             if not self._clients[client_id].credit.free:
                 continue
