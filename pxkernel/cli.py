@@ -191,8 +191,8 @@ def _keep(cluster: Cluster, output: str) -> None:
             if engines := cluster.waiting:
                 cluster.shutdown_atexit = False
                 raise ClusterError(
-                    f"the controller has ended; engines {engines} wait {cluster.restore_timeout:g} s for a new one: "
-                    "pxcluster start --restore takes them over, pxcluster stop ends them"
+                    f"the controller has ended, and engines {engines} wait for a new one: pxcluster start --restore takes them "
+                    "over, pxcluster stop ends them"
                 )
         except Exception as error:
             failures.append(error)
@@ -237,7 +237,7 @@ def _engines(options: argparse.Namespace) -> int:
 
 def _waiting_row(file: clusterfile.ClusterFile) -> dict[str, Any]:
     """As ``_row``, for a cluster whose engines wait for a new controller."""
-    return {**_identity(file), "engines": [], "waiting": [engine.id for engine in enginefiles.waiting(file)]}
+    return {**_identity(file), "engines": [], "engine_sets": {}, "waiting": [engine.id for engine in enginefiles.waiting(file)]}
 
 
 def _row(cluster: Cluster) -> dict[str, Any]:

@@ -10,13 +10,12 @@ controller is lost: results that nobody has fetched, and its clients, who have t
 
 from __future__ import annotations
 
-import contextlib
+import sys
 from pathlib import Path
-
-import psutil
 
 from ..protocol import enginefiles
 from ..protocol.enginefiles import EngineFile
+from ..protocol.processes import identity
 from .enginerecord import EngineRecord
 from .settings import Settings
 
@@ -42,14 +41,17 @@ class EngineFiles:
     def keep(self, record: EngineRecord) -> None:
         """An engine is ready."""
         pid = (record.info or {}).get("pid")
-        if self._directory is None or record.adopted or pid is None:
+        if self._directory is None or record.adopted or pid is None or (process := identity(pid)) is None:
             return
-        # It may just have died.
-        with contextlib.suppress(psutil.Error):
-            EngineFile(
-                record.id, record.incarnation, record.uuid, pid, psutil.Process(pid).create_time(), record.has_extension,
-                record.set_id, record.environment, record.kernel, record.info or {},
-            ).write(self._directory)  # fmt: skip
+        file = EngineFile(
+            record.id, record.incarnation, record.uuid, pid, process, record.has_extension, record.set_id, record.environment,
+            record.kernel, record.info or {},
+        )  # fmt: skip
+        try:
+            file.write(self._directory)
+        except OSError as error:
+            # It works, but not for the next controller.
+            print(f"engine {record.id} cannot be restored: {error}", file=sys.stderr, flush=True)
 
     def drop(self, record: EngineRecord) -> None:
         """An engine is not part of the cluster any more."""

@@ -9,6 +9,7 @@ it is told that this is over.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 
@@ -36,37 +37,34 @@ class Succession:
     def next(self, cluster: ClusterFile) -> ClusterFile | None:
         """Wait for the controller after that of ``cluster``, which has ended, and dial it; None: there will be none."""
         end = time.monotonic() + self._patience
-        while (file := _current(cluster)) is not None:
-            if file.controller_pid != cluster.controller_pid and file.alive():
-                # If it has just ended, whoever waits for its end sees that.
-                with contextlib.suppress(OSError):
+        while True:
+            # What cannot be read or dialled just now, for want of descriptors perhaps, is tried again.
+            with contextlib.suppress(OSError, ClusterError):
+                try:
+                    file = read(cluster.path)
+                except FileNotFoundError:
+                    return None
+                if file.key != cluster.key:
+                    return None
+                if file.controller_pid != cluster.controller_pid and file.alive():
                     self._dial(file)
-                return file
-            if time.monotonic() > end:
-                _give_up(cluster)
-            else:
-                time.sleep(POLL)
-        return None
+                    return file
+            if time.monotonic() > end and _give_up(cluster):
+                return None
+            time.sleep(POLL)
 
 
-def _current(cluster: ClusterFile) -> ClusterFile | None:
-    """What the cluster's file says, if it is not that of another one with the same name."""
+def _give_up(cluster: ClusterFile) -> bool:
+    """Remove the cluster, unless somebody takes its engines over just now; whether it is time to end."""
     try:
-        file = read(cluster.path)
-    except (ClusterError, FileNotFoundError):
-        return None
-    return file if file.key == cluster.key else None
-
-
-def _give_up(cluster: ClusterFile) -> None:
-    """Remove the cluster, unless somebody takes its engines over just now."""
-    with takeover(cluster.directory) as ours:
-        file = _current(cluster)
-        if ours and file is not None and not file.alive():
-            for engine in read_all(file.directory):
+        with takeover(cluster.directory) as ours:
+            if not ours or cluster.alive():
+                return False
+            for engine in read_all(cluster.directory):
                 # Kernels without the extension do not know that they are to end.
                 if not engine.tasks:
                     engine.kill()
-            file.remove()
-            return
-    time.sleep(POLL)
+            cluster.remove()
+    except OSError as error:
+        print(f"pxkernel.engine: {error}", file=sys.__stderr__, flush=True)
+    return True

@@ -6,7 +6,7 @@
                               engine-<id>.json    one engine that has been ready, written by its controller
                               takeover            locked by whoever decides what becomes of engines that wait
 
-All have the mode 0600. A process is known by its number and the time of its start: a number alone is used again.
+All have the mode 0600. A process is known by its number and its start: a number alone is used again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ..errors import ClusterError
 from . import clusterfile
 from .clusterfile import ClusterFile, private, write_private
+from .processes import identity
 
-#: How much the start of a process may seem to move when the clock is set, in seconds.
-CLOCK = 2.0
 _LOCK = "takeover"
 
 
@@ -40,8 +37,8 @@ class EngineFile:
     incarnation: int
     uuid: str
     pid: int
-    #: When its process was started, in seconds since the epoch.
-    started: float
+    #: As ``processes.identity``.
+    process: str
     #: Whether it has the extension.
     tasks: bool
     set_id: str | None
@@ -59,11 +56,7 @@ class EngineFile:
     @property
     def alive(self) -> bool:
         """Whether its process runs."""
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) < CLOCK and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        return identity(self.pid) == self.process
 
     def kill(self) -> None:
         """End it, and what it has started, which is in its process group."""

@@ -128,6 +128,26 @@ def test_the_owner_ends_as_well(run_python, wait_for, gone):
     gone()
 
 
+def test_whoever_takes_over_is_the_owner(run_python, wait_for):
+    """The end of the process that has started the first controller is not that of the cluster any more."""
+    run_python(
+        f"""
+        import os, signal, subprocess
+        import pxkernel as px
+        cluster = px.Cluster(n=1, controller_restore=True, cluster_id="passed-on")
+        rc = cluster.start_and_connect_sync()
+        os.kill(cluster.controller.pid, signal.SIGKILL)
+        rc.close()
+        start = [{sys.executable!r}, "-m", "pxkernel.cli", "start", "--restore", "--daemonize", "--cluster-id", "passed-on"]
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
+        assert cluster.controller.state == "running"
+        """
+    )
+    cluster = px.Cluster.from_file(cluster_id="passed-on")
+    assert cluster.running and cluster.engine_set.ids == [0]
+    cluster.stop_cluster_sync()
+
+
 # -- who may take over ------------------------------------------------------------------------------------------------
 
 
@@ -289,7 +309,7 @@ def test_pxcluster_in_the_foreground(gone, wait_for):
             pid = rc[0].apply_sync(os.getpid)
         os.kill(clusterfile.find().controller_pid, signal.SIGKILL)
         output, _ = process.communicate(timeout=SOON)
-    assert process.returncode == 1 and "engines [0] wait 600 s for a new one" in output and "Traceback" not in output
+    assert process.returncode == 1 and "engines [0] wait for a new one" in output and "Traceback" not in output
     again = pxcluster("start", "--restore", "--daemonize")
     assert "restored: engines [0]" in again.stdout
     with px.Client() as rc:
@@ -397,19 +417,25 @@ def test_a_client_with_a_copy_of_the_old_file(before, restored):
 
 @pytest.mark.timeout(120)
 def test_killed_once_more(before, restored, wait_for, tmp_path):
-    """A cell that runs is inherited and can be interrupted; then engines are restarted, stopped, started, and crash."""
+    """Cells and tasks that run, or await, are inherited and can be interrupted; then engines are restarted and so on."""
     (_, pids, *_), (cluster, _) = before, restored
-    mark = tmp_path / "mark"
+    marks = [tmp_path / str(engine) for engine in range(3)]
+    awaiting = WORK.replace("time.sleep(0.01)", "await asyncio.sleep(0.01)").replace("import", "import asyncio,")
     with cluster.connect_client_sync() as rc:
-        rc[0].execute(f"import pathlib, time\npathlib.Path({str(mark)!r}).touch()\ntime.sleep(1e4)", silent=False)
-        wait_for(mark.exists, SOON)
+        for engine, source, silent in ((0, WORK, False), (1, awaiting, False), (2, awaiting, True)):
+            rc[engine].execute("worked = 'no'", block=True)
+            rc[engine].execute(source.format(str(marks[engine])), silent=silent)
+        wait_for(lambda: all(mark.exists() for mark in marks), SOON)
         kill_controller(cluster, wait_for)
     with cluster.start_and_connect_sync() as rc:
-        assert rc.ids == [0, 1, 2]
-        later = rc[0].execute("after = a", silent=False)
-        assert rc[[1, 2]].apply_sync(os.getpid) == pids[1:3] and not later.done()
-        cluster.signal_engine_sync("SIGINT", 0)
-        assert later.get(SOON) and rc[0]["after"] == 5
+        assert rc.ids == [0, 1, 2] and [row["state"] for row in rc.top()] == ["busy"] * 3
+        later = [rc[engine].execute("after = worked", silent=False) for engine in rc.ids]
+        for engine in (0, 1):
+            cluster.signal_engine_sync("SIGINT", engine)
+        assert later[0].get(SOON) and later[1].get(SOON) and not later[2].done()
+        marks[2].unlink()
+        assert later[2].get(SOON) and rc[:]["after"] == ["no", "no", "to the end"]
+        assert rc[:].apply_sync(os.getpid) == pids[:3]
         cluster.restart_engines_sync()
         assert rc.ids == [0, 1, 2, 3] and not set(rc[:].apply_sync(os.getpid)) & set(pids)
         assert rc[:].apply_sync(lambda: __import__("os").environ["A"]) == ["b"] * 4

@@ -10,7 +10,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pxkernel.controller.enginerecord import EngineRecord
@@ -23,8 +22,9 @@ from pxkernel.engine.succession import Succession
 from pxkernel.errors import ClusterError
 from pxkernel.protocol import clusterfile, enginefiles
 from pxkernel.protocol.enginefiles import EngineFile, read_all, takeover, waiting, waiting_clusters
+from pxkernel.protocol.processes import _identity_elsewhere, identity
 
-ME = psutil.Process()
+ME = os.getpid()
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +46,8 @@ def cluster():
     return file
 
 
-def engine(number, pid=ME.pid, started=None, **more):
-    started = ME.create_time() if started is None else started
-    return EngineFile(number, 0, "u", pid, started, True, "0", {"A": None}, None, {"key": "k"}, **more)
+def engine(number, pid=ME, process=identity(ME)):
+    return EngineFile(number, 0, "u", pid, process, True, "0", {"A": None}, None, {"key": "k"})
 
 
 @contextlib.contextmanager
@@ -85,7 +84,7 @@ def test_what_is_no_engine_file_is_passed_over(cluster, content):
 
 def test_a_number_that_is_used_again_is_another_process(cluster):
     """Nobody signals a stranger, nor takes it for an engine."""
-    for number, found in enumerate([engine(0), engine(1, started=ME.create_time() - 60), engine(2, pid=2**22 + 1)]):
+    for number, found in enumerate([engine(0), engine(1, process=f"{ME} 17 yesterday"), engine(2, pid=2**22 + 1)]):
         assert found.alive == (number == 0)
         found.write(cluster.directory)
     assert [found.id for found in waiting(cluster)] == [0]
@@ -121,19 +120,19 @@ def test_what_waits_is_not_cleaned_away(cluster):
 
 
 def test_the_controller_keeps_the_files(cluster):
-    record = EngineRecord(3, set_id="0", info={"pid": ME.pid, "key": "k"}, environment={"A": "b"})
+    record = EngineRecord(3, set_id="0", info={"pid": ME, "key": "k"}, environment={"A": "b"})
     settings = Settings("x", "default", cluster.directory, cluster.sockets)
     EngineFiles(settings).keep(record)
     assert read_all(cluster.directory) == []
     files = EngineFiles(replace(settings, restore_timeout=1.0))
     # Nobody can take over what an earlier kernel of another process, or one without a process here, was.
-    files.keep(EngineRecord(4, adopted=True, info={"pid": ME.pid}))
+    files.keep(EngineRecord(4, adopted=True, info={"pid": ME}))
     files.keep(EngineRecord(5, info={"pid": None}))
     files.keep(EngineRecord(6, info={"pid": 2**22 + 1}))
     files.keep(record)
     (kept,) = read_all(cluster.directory)
     assert (kept.id, kept.uuid, kept.environment, kept.alive) == (3, record.uuid, {"A": "b"}, True)
-    assert json.loads(Path(cluster.directory, "engine-3.json").read_text())["info"] == {"pid": ME.pid, "key": "k"}
+    assert json.loads(Path(cluster.directory, "engine-3.json").read_text())["info"] == {"pid": ME, "key": "k"}
     assert files.inherited == [] and EngineFiles(replace(settings, restored=True)).inherited == [kept]
     files.drop(record)
     assert read_all(cluster.directory) == []
@@ -148,12 +147,36 @@ def test_the_next_controller_is_dialled(cluster):
         assert Succession(100, dialled.append).next(cluster) == new and dialled == [new]
 
 
-def test_one_that_has_just_ended_is_waited_for_all_the_same(cluster):
-    def dial(file):
-        raise ConnectionRefusedError
+def test_what_does_not_work_is_tried_again(cluster, monkeypatch):
+    """Whoever has too many files open cannot read, connect or dial."""
+    failures = [OSError(24, "Too many open files"), ConnectionRefusedError(), ClusterError("it cannot be read")]
+    read = succession.read
 
+    def failing(*args):
+        if failures:
+            raise failures.pop()
+        return read(*args)
+
+    monkeypatch.setattr(succession, "read", failing)
     with controller(cluster) as new:
-        assert Succession(100, dial).next(cluster) == new
+        dialled = []
+
+        def dial(file):
+            dialled.append(file)
+            if len(dialled) == 1:
+                raise ConnectionRefusedError
+
+        assert Succession(100, dial).next(cluster) == new and dialled == [new, new]
+
+
+def test_whoever_cannot_even_give_up_ends(cluster, monkeypatch):
+    @contextlib.contextmanager
+    def takeover(directory):
+        raise OSError(24, "Too many open files")
+        yield
+
+    monkeypatch.setattr(succession, "takeover", takeover)
+    assert Succession(0.01, pytest.fail).next(cluster) is None and Path(cluster.directory).exists()
 
 
 def test_when_the_time_is_over_the_cluster_is_removed(cluster):
@@ -198,3 +221,10 @@ def test_nothing_is_sent_before_what_was_inherited_is_over(empty, kind):
     assert empty.sent(empty.balanced("a", "u")) == ["u"]
     assert empty.sent(empty.handle(TasksFinished(0, [("another", 0, 0.0, False, "failed")]))) == []
     assert empty.sent(empty.handle(TasksFinished(0, [("old:1", 0, 0.0, False, "failed")]))) == ["t"]
+
+
+@pytest.mark.parametrize("known", [identity, _identity_elsewhere])
+def test_the_identity_of_a_process(known):
+    """With and without a /proc."""
+    assert known(ME) == known(ME) != known(os.getppid()) is not None
+    assert known(2**22 + 1) is None

@@ -1,8 +1,8 @@
 """The engines of a controller through restarts and ends: what counts, and what comes from a kernel that is gone (CLU-17)."""
 
+import os
 import signal
 
-import psutil
 import pytest
 
 from pxkernel.controller.lifecycle import Lifecycle
@@ -13,6 +13,7 @@ from pxkernel.controller.settings import Settings
 from pxkernel.core.events import EngineJoined, EngineLeft, EngineRestarts
 from pxkernel.protocol.enginefiles import EngineFile
 from pxkernel.protocol.messages import Ask, Hello, Interrupt, Refused, Welcome
+from pxkernel.protocol.processes import identity
 
 INFO = {"connection_file": "k.json", "pid": 1}
 
@@ -242,11 +243,10 @@ def test_more_engines(world):
 @pytest.fixture
 def heir():
     """A controller that finds engine 2, which runs, in its third incarnation, and engine 4, which has ended."""
-    me = psutil.Process()
-    pids = {2: me.pid, 4: 2**22 + 1}
+    pids = {2: os.getpid(), 4: 2**22 + 1}
     return World(
         *(
-            EngineFile(number, 2, f"u{number}", pid, me.create_time(), True, "s", {"A": "b"}, None, INFO)
+            EngineFile(number, 2, f"u{number}", pid, identity(os.getpid()), True, "s", {"A": "b"}, None, INFO)
             for number, pid in pids.items()
         )
     )
