@@ -6,6 +6,7 @@ forgotten first (``Cluster(store=..., store_limit=...)``).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from itertools import count
@@ -189,9 +190,14 @@ class HubQueries:
         """
         everything = targets is None or _is_all(targets)
         engines, single = ([], False) if everything and not self.ids else self.resolve(targets)
-        answer = self.ask("queue_status", engines=engines, verbose=verbose)
-        status = {engine: answer[str(engine)] for engine in engines}
-        return status[engines[0]] if single else {**status, "unassigned": answer["unassigned"]}
+        if verbose:
+            lists = _lists(self.ask("queue_status", use=as_it_is, engines=engines, verbose=True))
+            unassigned: Any = lists["unassigned"]
+            status = {n: {name: lists[f"{n} {name}"] for name in ("queue", "completed", "tasks")} for n in engines}
+        else:
+            answer = self.ask("queue_status", engines=engines, verbose=False)
+            unassigned, status = answer["unassigned"], {engine: answer[str(engine)] for engine in engines}
+        return status[engines[0]] if single else {**status, "unassigned": unassigned}
 
     def result_status(self, msg_ids: Jobs, status_only: bool = True) -> dict[str, Any]:
         """Which calls are finished (features HUB-02).
@@ -226,7 +232,7 @@ class HubQueries:
 
     def hub_history(self) -> list[str]:
         """The ids of the calls of all clients that the controller knows of, in the order of submission (HUB-03)."""
-        return self.ask("history")  # type: ignore[no-any-return]
+        return _lists(self.ask("history", use=as_it_is))["history"]
 
     def db_query(self, query: dict[str, Any], keys: str | Collection[str] | None = None) -> list[dict[str, Any]]:
         """The records of calls that match a query in the style of MongoDB (features HUB-04, HUB-11).
@@ -362,6 +368,15 @@ def _stamps(value: Any) -> Any:
         # A number of numpy.
         return int(value) if isinstance(value, Integral) else float(value)
     raise TypeError(f"a query is made of texts, numbers, datetimes, lists and dicts, not {value!r}")
+
+
+def _lists(answered: Answered) -> dict[str, list[str]]:
+    """The lists of ids of an answer that has them in its payloads, page by page (``controller.search``)."""
+    places, payloads = answered
+    return {
+        name: [msg_id for (page,) in payloads[first:behind] for msg_id in json.loads(bytes(raw(page)))]
+        for name, (first, behind) in places.items()
+    }
 
 
 def _datetime(seconds: float | None) -> datetime | None:

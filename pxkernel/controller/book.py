@@ -150,9 +150,9 @@ class Book:
     def entries(self, payloads: bool = False) -> Iterator[Entry]:
         """All entries, open and kept; without ``payloads`` these may be missing."""
         # Whoever reads may stop in between, while entries move to the store.
-        open_entries = [entry for entry in self._open.values() if not entry.purged]
+        open_entries = list(self._open.values())
         yield from self._store.entries(payloads)
-        yield from open_entries
+        yield from (entry for entry in open_entries if not entry.purged)
 
     def read(self, read: str, task: str) -> None:
         """Have the result of a task delivered again, now or when it is there.

@@ -1,7 +1,7 @@
 """What clients can ask about tasks, their own and those of others (features HUB, AMR-02, AMR-03).
 
-Everything is answered from the core's tables and the book; all but queries at once. Results do not travel in answers but
-as what they are: ``fetch`` has them delivered again, under the rules for credit that hold for all results.
+Everything is answered from the core's tables and the book; what looks at all records is done in slices. Results do not
+travel in answers but as what they are: ``fetch`` has them delivered again, under the rules for credit that hold for all results.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ..errors import NoData
 from .book import Book
 from .entries import FIELDS, PAYLOADS, Entry
 from .query import matcher, wanted_fields
-from .questions import LATER, Question, Questions
-from .search import Search
+from .questions import Question, Questions
+from .search import Steps, in_slices, listed, pages, search
 
 #: Has a call done: ``accept(client, kind, options, payload, targets, terms)``.
 Accept = Callable[..., None]
@@ -57,28 +57,36 @@ class Hub:
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
-    def _queue_status(self, question: Question, engines: list[int], verbose: bool) -> dict[str, Any]:
-        """By engine (JSON makes its id a string), and "unassigned": what has no engine yet."""
-        done: dict[int | None, list[str]] = {}
-        if verbose:
-            for entry in self._sorted(self._book.entries()):
-                if entry.record is not None:
-                    done.setdefault(entry.engine, []).append(entry.id)
-        status: dict[str, Any] = {}
+    def _queue_status(self, question: Question, engines: list[int], verbose: bool) -> Any:
+        """Numbers by engine (JSON makes its id a string), and "unassigned": what has no engine yet.
+
+        ``verbose``: the ``pages`` of the ids instead, as "engine name" and "unassigned".
+        """
         for engine in engines:
             if engine not in self._core.engines:
                 raise IndexError(f"No such engine: {engine}")
-            status[str(engine)] = self._of_engine(self._core.engines[engine], verbose, done.get(engine, []))
-        waiting = self._core.balancer.waiting()
-        return {**status, "unassigned": waiting if verbose else len(waiting)}
-
-    def _of_engine(self, engine: Engine, verbose: bool, done: list[str]) -> dict[str, Any]:
-        work: dict[bool, list[str]] = {True: [], False: []}
-        for task in (*engine.sent, *engine.queue):
-            work[self._core.tasks[task].balance is not None].append(task)
         if verbose:
-            return {"queue": work[False], "completed": done, "tasks": work[True]}
-        return {"queue": len(work[False]), "completed": engine.completed, "tasks": len(work[True])}
+            return in_slices(question, self._queues(engines), self._later)
+        status = {str(engine): self._counts(self._core.engines[engine]) for engine in engines}
+        return {**status, "unassigned": len(self._core.balancer)}
+
+    def _counts(self, engine: Engine) -> dict[str, int]:
+        balanced = len(self._sent(engine, balanced=True))
+        direct = len(engine.sent) - balanced + len(engine.queue)
+        return {"queue": direct, "completed": engine.completed, "tasks": balanced}
+
+    def _sent(self, engine: Engine, balanced: bool) -> list[str]:
+        return [task for task in engine.sent if (self._core.tasks[task].balance is not None) is balanced]
+
+    def _queues(self, engines: list[int]) -> Steps:
+        # What is done comes last: what ends meanwhile is in both, and nothing is in neither.
+        lists: dict[str, Iterable[str]] = {"unassigned": self._core.balancer.waiting()}
+        for engine in map(self._core.engines.__getitem__, engines):
+            lists[f"{engine.id} queue"] = [*self._sent(engine, balanced=False), *engine.queue]
+            lists[f"{engine.id} tasks"] = self._sent(engine, balanced=True)
+        done = yield from listed(self._book.entries(), lambda entry: None if entry.record is None else entry.engine)
+        lists |= {f"{engine} completed": done.get(engine, ()) for engine in engines}
+        return (yield from pages(lists))
 
     def _entry(self, task: str) -> Entry:
         entry = self._book.get(task)
@@ -96,20 +104,20 @@ class Hub:
         pending = [entry.id for entry in entries if entry.record is None]
         return {"pending": pending, "completed": [entry.id for entry in entries if entry.record is not None]}
 
-    def _history(self, question: Question) -> list[str]:
+    def _history(self, question: Question) -> Any:
+        """The ``pages`` of the ids of all entries, as "history"."""
         self._check_store()
-        return [entry.id for entry in self._sorted(self._book.entries())]
+        return in_slices(question, self._all_ids(), self._later)
 
-    @staticmethod
-    def _sorted(entries: Any) -> list[Entry]:
-        return sorted(entries, key=lambda entry: entry.number)
+    def _all_ids(self) -> Steps:
+        found = yield from listed(self._book.entries(), lambda entry: "history")
+        return (yield from pages({"history": found.get("history", ())}))
 
     def _query(self, question: Question, query: dict[str, Any], keys: list[str] | None) -> Any:
         self._check_store()
         names = wanted_fields(keys)
         entries = self._candidates(query, not PAYLOADS.isdisjoint(names))
-        Search(question, entries, matcher(query), names, self._later).run()
-        return LATER
+        return in_slices(question, search(entries, matcher(query), names), self._later)
 
     def _candidates(self, query: dict[str, Any], payloads: bool) -> Any:
         task = query.get("msg_id")
@@ -184,14 +192,22 @@ class Hub:
 
     # -- forgetting ---------------------------------------------------------------------------------------------------
 
-    def _purge(self, question: Question, tasks: list[str] | None, engines: list[int]) -> None:
+    def _purge(self, question: Question, tasks: list[str] | None, engines: list[int]) -> Any:
         """Forget results: those of tasks (None: all), and those of engines. Unknown ids are ignored."""
+        return in_slices(question, self._forget(tasks, engines), self._later)
+
+    def _forget(self, tasks: list[str] | None, engines: list[int]) -> Steps:
         for task in tasks or ():
             entry = self._book.get(task)
             if entry is not None and entry.record is None:
                 raise IndexError(f"msg pending: {task!r}")
-        chosen = set(tasks or ())
-        for entry in self._book.entries():
+            yield
+        chosen = list(tasks or ())
+        for entry in self._book.entries() if tasks is None or engines else ():
             if entry.record is not None and (tasks is None or entry.engine in engines):
-                chosen.add(entry.id)
-        self._book.remove(chosen)
+                chosen.append(entry.id)
+            yield
+        while chosen:
+            self._book.remove([chosen.pop()])
+            yield
+        return None, ()

@@ -1,9 +1,11 @@
-"""On which terms a task is submitted again (HUB-06)."""
+"""On which terms a task is submitted again (HUB-06), and what is known of all tasks."""
 
+import json
 import random
 
 import pytest
 
+from pxkernel.controller import search
 from pxkernel.controller.book import Book
 from pxkernel.controller.hub import Hub
 from pxkernel.controller.questions import Question, Questions
@@ -108,3 +110,57 @@ def test_dependencies_that_were_forgotten_are_over(controller, monkeypatch):
     assert controller.resubmit("c:1")[:2] == (None, {"retries": 1, "targets": [1]})
     controller.core.handle(e.EngineLeft(1, "died"), 0.0)
     assert controller.resubmit("c:1")[:2] == (None, {"retries": 1})
+
+
+# ---- while records are looked at, others have their turn
+
+
+@pytest.fixture
+def sliced(controller, monkeypatch):
+    """``sliced(topic, between, **arguments)``: the answer to a question, with ``between`` called in every turn."""
+    turns = []
+    controller.questions = Questions()
+    Hub(controller.core, controller.book, controller.accept, turns.append).answer(controller.questions)
+    monkeypatch.setattr(search, "SLICE", -1)
+
+    def ask(topic, between=lambda: None, **arguments):
+        answers = []
+        controller.questions.ask(topic, arguments, Question(m.Ask(1, topic, arguments), "c", answers.append))
+        assert turns and not answers
+        while turns:
+            turns.pop()()
+            between()
+        return answers[0]
+
+    return ask
+
+
+def ids(answer):
+    places, payloads = answer.value, answer.payloads
+    return {name: [task for (page,) in payloads[a:b] for task in json.loads(page)] for name, (a, b) in places.items()}
+
+
+def test_looking_at_all_records_takes_turns(controller, sliced):
+    """HUB-01, HUB-03, HUB-09"""
+    for number in range(6):
+        controller.submit(f"c:{number}", engine=number % 2)
+    for number in range(4):
+        controller.finish(f"c:{number}")
+    more = iter(range(6, 9))
+
+    def between():
+        if (number := next(more, None)) is not None:
+            controller.submit(f"c:{number}", engine=0)
+
+    assert ids(sliced("history", between)) == {"history": [f"c:{number}" for number in range(6)]}
+    assert ids(sliced("queue_status", engines=[0, 1], verbose=True)) == {
+        "unassigned": [],
+        "0 queue": ["c:4", "c:6", "c:7", "c:8"], "0 tasks": [], "0 completed": ["c:0", "c:2"],
+        "1 queue": ["c:5"], "1 tasks": [], "1 completed": ["c:1", "c:3"],
+    }  # fmt: skip
+    pending = sliced("purge", tasks=["c:0", "c:4"], engines=[])
+    assert pending.error["ename"] == "IndexError" and controller.book.get("c:0") is not None
+    assert sliced("purge", tasks=[], engines=[1]).error is None
+    assert ids(sliced("history"))["history"] == ["c:0", "c:2", "c:4", "c:5", "c:6", "c:7", "c:8"]
+    assert sliced("purge", tasks=None, engines=[]).error is None
+    assert ids(sliced("history"))["history"] == ["c:4", "c:5", "c:6", "c:7", "c:8"]

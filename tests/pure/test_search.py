@@ -1,11 +1,14 @@
-"""A search through the records goes on between turns of the controller's loop (HUB-04)."""
+"""Looking at all records goes on between turns of the controller's loop (HUB-01, HUB-03, HUB-04, HUB-09)."""
+
+import json
+import random
 
 import pytest
 
 from pxkernel.controller import search
 from pxkernel.controller.entries import Entry
 from pxkernel.controller.query import matcher
-from pxkernel.controller.search import Search
+from pxkernel.controller.search import in_slices, listed, pages
 
 
 class Asked:
@@ -34,7 +37,7 @@ def asked():
 
 
 def look(asked, turns, found, query, names=("msg_id",)):
-    Search(asked, found, matcher(query), names, turns.append).run()
+    in_slices(asked, search.search(found, matcher(query), names), turns.append)
 
 
 def test_a_short_one_is_answered_at_once(asked, turns):
@@ -71,3 +74,42 @@ def test_whoever_asks_is_told_what_goes_wrong(asked, turns, monkeypatch):
     look(asked, turns, broken(), {})
     turns.pop()()
     assert str(asked.refused) == "the disk is gone" and asked.answered is None
+
+
+# ---- lists of ids
+
+
+def ids(answer):
+    places, payloads = answer
+    return {
+        name: [task for (page,) in payloads[first:behind] for task in json.loads(page)]
+        for name, (first, behind) in places.items()
+    }
+
+
+def by_engine(found):
+    lists = yield from listed(found, lambda entry: None if entry.engine is None else str(entry.engine))
+    return (yield from pages(lists))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 50])
+def test_ids_come_in_the_order_of_submission_on_pages(asked, turns, monkeypatch, count):
+    """HUB-01, HUB-03: in whatever order they are met, and once if they are met twice."""
+    monkeypatch.setattr(search, "PAGE", 3)
+    monkeypatch.setattr(search, "SLICE", -1)
+    found = [*entries(count), *entries(count), Entry("c:nowhere", "c", "apply", {}, [], count, 0.0)]
+    random.Random(0).shuffle(found)
+    in_slices(asked, by_engine(found), turns.append)
+    while turns:
+        assert asked.answered is None
+        turns.pop()()
+    wanted = {str(engine): [f"c:{n}" for n in range(engine, count, 2)] for engine in (0, 1)}
+    assert ids(asked.answered) == {engine: tasks for engine, tasks in wanted.items() if tasks}
+    assert all(len(json.loads(page)) <= 3 for (page,) in asked.answered[1])
+
+
+def test_no_step_is_long(monkeypatch):
+    """Each slice ends soon after its time: there are steps for every entry and for every page."""
+    monkeypatch.setattr(search, "PAGE", 10)
+    steps = by_engine(entries(1000))
+    assert sum(1 for _ in steps) == 1000 + 1000 / 10
