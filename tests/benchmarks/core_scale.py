@@ -46,11 +46,13 @@ class Driver:
     ----------
     engines
         How many engines join.
+    scheme
+        One of the policies.
     """
 
-    def __init__(self, engines: int) -> None:
+    def __init__(self, engines: int, scheme: str = "leastload") -> None:
         self.engines = engines
-        self.core = Core(policy("leastload", random.Random(0)))
+        self.core = Core(policy(scheme, random.Random(0)))
         self.durations: dict[str, list[float]] = defaultdict(list)
         #: What engines have and have not finished.
         self.inside: dict[str, int] = {}
@@ -137,6 +139,13 @@ def balanced(driver: Driver) -> None:
 def balanced_and_idle(driver: Driver) -> None:
     for _ in range(RARE):
         driver.finish(driver.submit(None, "a balanced call, all engines idle"))
+
+
+def balanced_at_random(driver: Driver) -> None:
+    other, name = Driver(driver.engines, "plainrandom"), "a balanced call, all engines idle, scheme plainrandom"
+    for _ in range(RARE):
+        other.finish(other.submit(None, name))
+    driver.durations[name] = other.durations[name]
 
 
 def balanced_and_busy(driver: Driver) -> None:
@@ -227,8 +236,8 @@ def restarted(driver: Driver) -> None:
 
 
 SCENARIOS: tuple[Scenario, ...] = (
-    broadcast, direct, balanced, balanced_and_idle, balanced_and_busy, balanced_for_one, many_functions, many_places, dependent,
-    aborted, unread, unread_and_waiting, restarted,
+    broadcast, direct, balanced, balanced_and_idle, balanced_at_random, balanced_and_busy, balanced_for_one, many_functions,
+    many_places, dependent, aborted, unread, unread_and_waiting, restarted,
 )  # fmt: skip
 
 

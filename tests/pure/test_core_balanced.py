@@ -2,7 +2,8 @@
 
 import pytest
 
-from pxkernel.core import EngineJoined, RecallTasks, RunTasks
+from pxkernel.core import Core, EngineJoined, RecallTasks, RunTasks
+from pxkernel.core.balance import CHOICE
 from pxkernel.core.tables import BURST, FAMILIES, GONE, WINDOW_TASKS
 
 
@@ -28,6 +29,22 @@ def warm(core, *engines, family="", seconds=0.0001):
 def test_each_task_goes_to_an_idle_engine(core):
     """LB-01."""
     assert placed(core, core.balanced("a", "t", "u")) == {"t": 0, "u": 1}
+
+
+def test_a_policy_chooses_among_the_idle_engines_that_have_waited_longest(empty):
+    """LB-13; issue 5, point 5: it need not look at thousands."""
+    offered = []
+
+    def last(engines):
+        offered.append([engine.id for engine in engines])
+        return empty.core.engines[offered[-1][-1]]
+
+    empty.core = Core(last)
+    empty.clients("a")
+    empty.engines(*range(CHOICE + 50))
+    assert placed(empty, empty.balanced("a", "t")) == {"t": CHOICE - 1}
+    assert placed(empty, empty.balanced("a", "u", targets=frozenset({5, 7}))) == {"u": 7}
+    assert offered == [list(range(CHOICE)), [5, 7]]
 
 
 def test_what_no_engine_has_room_for_waits(core):
