@@ -67,8 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         help="have the engines wait for a new controller when this one is killed or crashes, and take over those that wait",
     )  # fmt: skip
     start.add_argument(
-        "--restore-timeout", type=float, default=RESTORE_TIMEOUT, metavar="SECONDS", help="... for so long (default: %(default)g)"
-    )
+        "--restore-timeout", type=float, default=RESTORE_TIMEOUT, metavar="SECONDS",
+        help="... for so long (default: %(default)g)",
+    )  # fmt: skip
     start.add_argument("--daemonize", action="store_true", help="leave it running and return")
     start.set_defaults(run=_start)
 
@@ -190,10 +191,9 @@ def _keep(cluster: Cluster, output: str) -> None:
             cluster.wait_sync()
             if engines := cluster.waiting:
                 cluster.shutdown_atexit = False
-                raise ClusterError(
-                    f"the controller has ended, and engines {engines} wait for a new one: pxcluster start --restore takes them "
-                    "over, pxcluster stop ends them"
-                )
+                restoring = clusterfile.read(cluster.cluster_file or "").restoring
+                text = f"the controller has ended, and engines {engines} wait for a new one"
+                raise ClusterError(f"{text}: {restoring} takes them over, pxcluster stop ends them")
         except Exception as error:
             failures.append(error)
         ended.set()

@@ -273,8 +273,8 @@ class Connection:
         try:
             arrived = self._link.receive()
         except EOFError as reason:
-            how = "; pxcluster start --restore takes its engines over: connect again then" if self._cluster.restorable else ""
-            self._lose("the client was closed" if self._closing else f"{reason}{how}")
+            way = f"; {self._cluster.restoring} takes its engines over: connect again then" if self._cluster.restorable else ""
+            self._lose("the client was closed" if self._closing else f"{reason}{way}")
             return
         except ProtocolError as reason:
             self._lose(f"it makes no sense: {reason}")

@@ -58,7 +58,8 @@ def _task(row: dict[str, Any]) -> str:
         return ""
     name = f" {row['name']}" if row["name"] else ""
     since = "" if row["seconds"] is None else f", {row['seconds']:.1f} s"
-    return f"{row['kind']}{name} ({row['task']}{since})"
+    # Nobody waits for what has no kind: its time was over, or an earlier controller has sent it.
+    return f"{row['kind'] or 'abandoned'}{name} ({row['task']}{since})"
 
 
 def _bytes(amount: int | None) -> str:

@@ -315,14 +315,15 @@ class Cluster(Findable, EngineOperations, Restorable):
         ClusterError, EngineError
             Something did not start; the text has the end of what it printed. Nothing is left behind.
         TimeoutError
-            The engines were not ready within ``engine_timeout``. If they were taken over, those that are not come later.
+            The engines were not ready within ``engine_timeout``. If they were taken over, those that do not answer within
+            ten seconds, because they are stuck, come later.
         """
         self.start_cluster_sync(n)
         try:
             client = self.connect_client_sync()
             # What waits for a new controller is not given up because one of them is late.
             with contextlib.suppress(*(TimeoutError, EngineError) if self.restored else ()):
-                client.wait_for_engines(timeout=self.engine_timeout)
+                client.wait_for_engines(timeout=self._patience())
         except BaseException:
             if not self.restored:
                 self.stop_cluster_sync()

@@ -20,6 +20,8 @@ from ..protocol.enginefiles import EngineFile, takeover, waiting, waiting_cluste
 
 #: How long engines may take to end by themselves, in seconds.
 END_TIMEOUT = 8.0
+#: How long those that are taken over may take to answer before a start goes on without them, in seconds.
+ANSWER_TIMEOUT = 10.0
 
 
 class Restorable:
@@ -30,6 +32,7 @@ class Restorable:
     controller_reuse: bool
     controller_restore: bool
     shutdown_atexit: bool
+    engine_timeout: float
     _file: ClusterFile | None
     _process: subprocess.Popen[bytes] | None
     _restored: bool
@@ -47,6 +50,9 @@ class Restorable:
     def waiting(self) -> list[int]:
         """The engines that wait for a new controller; empty as long as there is one (features CTL-08)."""
         return [] if self._file is None else [engine.id for engine in waiting(latest(self._file))]
+
+    def _patience(self) -> float:
+        return min(self.engine_timeout, ANSWER_TIMEOUT) if self._restored else self.engine_timeout
 
     def _has_another_owner(self) -> bool:
         """Whether somebody else has taken the engines over."""
@@ -73,7 +79,7 @@ class Restorable:
         if not self.controller_restore:
             raise ClusterError(
                 f"engines {engines} of the cluster {self.cluster_id!r}, whose controller has ended, wait for a new one: "
-                "take them over with controller_restore=True (pxcluster start --restore), or end them with pxcluster stop"
+                f"take them over with controller_restore=True ({file.restoring}), or end them with pxcluster stop"
             )
         with _alone(file):
             if self._process is not None:

@@ -94,6 +94,12 @@ class ClusterFile:
         """Whether its engines wait for a new controller when this one is gone."""
         return self.is_here and (Path(self.directory) / SETTINGS).exists()
 
+    @property
+    def restoring(self) -> str:
+        """The command that starts a new controller for the engines of this one."""
+        named = f" --cluster-id {self.cluster_id}" if self.cluster_id != DEFAULT_ID else ""
+        return f"pxcluster start --restore{named}" + (f" --profile {self.profile}" if self.profile != DEFAULT_PROFILE else "")
+
     def write(self) -> None:
         text = json.dumps(asdict(self), indent=1)
         temporary = self.path.with_suffix(".new")
@@ -371,7 +377,7 @@ def check_alive(file: ClusterFile, which: str) -> None:
     if file.alive():
         return
     if file.is_here:
-        how = "; pxcluster start --restore takes its engines over" if file.restorable else ""
+        how = f"; {file.restoring} takes its engines over" if file.restorable else ""
         raise ClusterError(f"the cluster {which} is not running any more (its controller was {file.controller_pid}){how}")
     if file.url is None:
         raise ClusterError(

@@ -114,7 +114,7 @@ def test_stop_without_a_controller(start, wait_for, gone, monkeypatch):
 
 
 def test_the_owner_ends_as_well(run_python, wait_for, gone):
-    """At its orderly end it takes the engines that wait along; when it is killed they wait for the time that they were given."""
+    """At its orderly end it takes the engines that wait along; when it is killed they wait for their time."""
     source = """
     import os, signal
     import pxkernel as px
@@ -337,7 +337,7 @@ def before(nothing_is_left, tmp_path_factory, wait_for):
         wait_for(mark.exists, SOON)
         kill_controller(cluster, wait_for)
         for lost in (under_way, behind):
-            with pytest.raises(px.EngineError, match="controller has ended; pxcluster start --restore takes its engines"):
+            with pytest.raises(px.EngineError, match="controller has ended; pxcluster start --restore --cluster-id .* takes its engines"):
                 lost.get(SOON)
         with pytest.raises(px.EngineError, match="controller has ended"):
             rc[0]

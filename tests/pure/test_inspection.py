@@ -32,6 +32,8 @@ def test_a_table_in_a_notebook_is_escaped():
 def test_what_is_not_known():
     row = repr(Top([{**BUSY, "cpu": None, "memory": None, "name": None, "seconds": None}])).splitlines()[1]
     assert row.split() == ["1", "busy", "here", "17", "?", "?", "3", "apply", "(a:5)"]
+    # CTL-08: what an earlier controller has sent.
+    assert repr(Top([{**BUSY, "kind": None, "seconds": None, "name": None}])).endswith(" abandoned (a:5)")
 
 
 def test_no_engines():
