@@ -69,6 +69,11 @@ class Recipe:
         return {name: value for name, value in merged.items() if value is not None}
 
 
+#: How long a process may live on when its connection has ended, in seconds.
+LAST_BREATH = 3.0
+#: Why an engine ends that lives longer: it would be listed for ever, and would do nothing.
+LOST = "has lost its connection to the controller and was killed"
+
 #: One kernel: engine id and incarnation.
 Key = tuple[int, int]
 #: The name of a kernelspec and the transport by which its kernel is reached.
@@ -99,6 +104,8 @@ class Launcher:
         self._watchers: dict[Key, asyncio.Task[None]] = {}
         self._starts: dict[Key, asyncio.Task[None]] = {}
         self._ends: dict[Key, asyncio.Task[None]] = {}
+        #: Those that are killed because nobody can reach them.
+        self._unreachable: set[Key] = set()
         self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="launcher", daemon=True)
@@ -121,6 +128,10 @@ class Launcher:
     def signal(self, key: Key, signum: int, then: Callable[[], None]) -> None:
         """Send a signal to a kernel and what it has started, then have the main loop call ``then``."""
         self._do(self._signal(key, signum, then))
+
+    def hung_up(self, key: Key) -> None:
+        """The connection of a kernel has ended: if the kernel does not end as well it is killed; ("died", ...) in any case."""
+        self._do(self._hung_up(key))
 
     def end(self, key: Key, then: Callable[[], None]) -> None:
         """End a kernel, whose death is not told, then have the main loop call ``then``; at once if there is none."""
@@ -231,7 +242,9 @@ class Launcher:
         assert manager.provisioner is not None
         reason = "died"
         try:
-            reason = f"died ({_exit_text(await manager.provisioner.wait())})"
+            exit_text = _exit_text(await manager.provisioner.wait())
+            reason = LOST if key in self._unreachable else f"died ({exit_text})"
+            self._unreachable.discard(key)
             self._managers.pop(key, None)
             self._watchers.pop(key, None)
             _end_children(manager)
@@ -241,6 +254,16 @@ class Launcher:
         finally:
             if not self._stopping and key not in self._ends:
                 self._tell("died", *key, reason)
+
+    async def _hung_up(self, key: Key) -> None:
+        if (watcher := self._watchers.get(key)) is None:
+            return
+        # A process closes its sockets shortly before it has ended.
+        await asyncio.wait([watcher], timeout=LAST_BREATH)
+        if (manager := self._managers.get(key)) is not None and not watcher.done():
+            self._unreachable.add(key)
+            with contextlib.suppress(RuntimeError, OSError):
+                await manager.signal_kernel(signal.SIGKILL)
 
     async def _interrupt(self, key: Key) -> None:
         manager = self._managers.get(key)

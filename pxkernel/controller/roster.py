@@ -295,11 +295,13 @@ class Roster:
             self.ended(engine, reason)
 
     def hung_up(self, engine: int) -> None:
-        """The process of an adopted kernel has ended, or its connection; the launcher tells of others."""
+        """The connection of an engine has ended, or the process of an adopted one; the launcher tells the end of others."""
         record = self._records.get(engine)
         if record is not None and record.adopted:
             self._front.drain(record.peer)
             self.ended(engine, "ended")
+        elif record is not None:
+            self._launcher.hung_up(record.key)
 
     def is_over(self, engine: int, task: str) -> None:
         """What an engine has run for nobody is over; the core is told, but may not know the engine yet."""

@@ -321,3 +321,29 @@ def test_the_last_engine_dies(wait_for):
             rc[:]
         with pytest.raises(px.EngineError, match="exit code 1"):
             rc.wait_for_engines(1, timeout=SOON)
+
+
+HANG_UP = """
+def hang_up():
+    import gc, time
+    from pxkernel.protocol.stream import Stream
+    for stream in [found for found in gc.get_objects() if isinstance(found, Stream)]:
+        stream.close()
+    time.sleep(1e4)
+"""
+
+
+@pytest.mark.parametrize("engines", ["forkserver", "local"])
+def test_an_engine_that_has_lost_its_connection(engines, wait_for, notebook):
+    """CTL-07: it is not listed for ever; its calls fail with the reason, its process goes, and it can be restarted."""
+    with px.Cluster(n=2, engines=engines) as rc:
+        process = psutil.Process(rc[0].apply_sync(os.getpid))
+        lost, behind = rc[0].apply_async(notebook(HANG_UP)["hang_up"]), rc[0].apply_async(int)
+        for result in (lost, behind):
+            with pytest.raises(px.EngineError, match="engine 0 has lost its connection to the controller and was killed"):
+                result.get(SOON)
+        wait_for(lambda: rc.ids == [1])
+        assert rc[1].apply_sync(int) == 0
+        wait_for(lambda: not process.is_running())
+        rc.cluster.restart_engine_sync(0)
+        assert rc[:].apply_sync(int) == [0, 0]

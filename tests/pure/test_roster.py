@@ -57,12 +57,16 @@ class Launcher:
         self.taken_over = []
         self.ended = []
         self.signals = []
+        self.lost = []
 
     def start(self, key, environment, kernel=None):
         self.started.append((key, dict(environment)))
 
     def take_over(self, key, engine):
         self.taken_over.append(key)
+
+    def hung_up(self, key):
+        self.lost.append(key)
 
     def end(self, key, then):
         self.ended.append((key, then))
@@ -303,3 +307,13 @@ def test_what_is_over_before_the_engine_is_ready_holds_nothing_up(heir):
     heir.roster.listens(b"2.2!", heir.hello(2, 2, "listener"))
     heir.roster.answered(2)
     assert heir.events == [EngineJoined(2, True)]
+
+
+def test_the_kernel_of_an_engine_that_has_hung_up_is_left_to_the_launcher(world):
+    """CTL-07: it knows whether the process lives; until it tells the engine is there."""
+    world.roster.hung_up(1)
+    assert world.launcher.lost == [(1, 0)] and not world.events
+    world.roster.died(1, 0, "has lost its connection")
+    assert world.events == [EngineLeft(1, "has lost its connection")]
+    world.roster.hung_up(1)
+    assert world.launcher.lost == [(1, 0)]
