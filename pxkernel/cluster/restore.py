@@ -82,13 +82,20 @@ class Restorable:
                 f"take them over with controller_restore=True ({file.restoring}), or end them with pxcluster stop"
             )
         with _alone(file):
-            if self._process is not None:
-                self._process.wait(END_TIMEOUT)
+            self._await_process()
             settings = _saved_settings(file)
             limits = thread_limits(os.environ, max(1, len(engines)))
             owner = os.getpid() if self.shutdown_atexit else None
             self._launch(replace(settings, restored=True, owner_pid=owner, thread_limits=list(limits)), limits)
         return True
+
+    def _await_process(self) -> None:
+        """The controller before, if this process has started it, does not listen any more."""
+        try:
+            if self._process is not None:
+                self._process.wait(END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"the controller of the cluster {self.cluster_id!r} does not listen, but has not ended") from None
 
 
 def save(settings: Settings) -> None:
@@ -113,14 +120,15 @@ def _waiting_as(cluster_id: str, profile: str) -> ClusterFile | None:
 
 
 def find(path: Path | None, profile: str | None) -> ClusterFile:
-    """As ``clusterfile.find``; if no such cluster runs, the only one of these whose engines wait for a new controller."""
+    """As ``clusterfile.find``; if no such cluster runs, the default or only one whose engines wait for a new controller."""
     try:
         return clusterfile.find(path, profile=profile)
     except (ClusterError, FileNotFoundError):
         found = [file for file in waiting_clusters(profile) if path in (None, file.path)]
-        if len(found) != 1:
+        default = [file for file in found if file.path == clusterfile.folder("", file.profile) / clusterfile.FILE_NAME]
+        if len(default or found) != 1:
             raise
-        return found[0]
+        return (default or found)[0]
 
 
 @contextlib.contextmanager
