@@ -36,6 +36,7 @@ from . import lifeline
 from .adoption import await_welcome, connection_info, runs_a_cell
 from .debugging import BreakpointHook
 from .ending import end_control_first, end_if_forked
+from .hooks import trigger
 from .interrupts import InterruptGate
 from .listener import Listener
 from .parents import header_of, output_of
@@ -370,14 +371,13 @@ class TaskChannel:
         self._task_runs, self._task = True, task_id
         self._stdin.allowed = bool(options.get("allow_stdin"))
         self._output.reset()
-        events = self._kernel.shell.events
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
             if kind != "execute":
-                events.trigger("pre_execute")
+                trigger(self._kernel.shell, "pre_execute")
             outcome = self._runner.run(task_id, kind, payload)
             end_if_forked(self._pid)
             if isinstance(outcome, tuple):
-                events.trigger("post_execute")
+                trigger(self._kernel.shell, "post_execute")
         if isinstance(outcome, tuple):
             self._report(task_id, outcome)
             self._task_runs = False
@@ -389,7 +389,7 @@ class TaskChannel:
             done = await outcome
             end_if_forked(self._pid)
             if kind != "execute":
-                self._kernel.shell.events.trigger("post_execute")
+                trigger(self._kernel.shell, "post_execute")
         self._report(task_id, done)
         self._task_runs = False
         self._loop.add_callback(self._serve)

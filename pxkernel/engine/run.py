@@ -217,31 +217,37 @@ class Runner:
         record["completed"] = time.time()
         return record, frames
 
+    def _shown(self, record: dict[str, Any], reply: dict[str, Any]) -> None:
+        """The code has failed, and IPython has rendered its error."""
+        raised = sys.last_value
+        error = {key: reply[key] for key in ("ename", "evalue", "traceback")}
+        error["mro"] = self._describer.classes(raised, reply["ename"])
+        self._describer.hint(error, raised)
+        record["status"], record["error"] = "error", error
+
     async def _execute(self, task_id: str, code: str) -> Outcome:
         record: dict[str, Any] = {"status": "ok", "started": time.time()}
         sys.last_value = None
         self._gate.task(task_id)
         try:
             reply = await self._kernel.do_execute(code, silent=True, store_history=False)
+            if reply["status"] != "ok":
+                self._shown(record, reply)
         except BaseException as error:
-            reply = {"status": "error", **self._describer.describe(error)}
+            self._failed(record, error)
         self._gate.end()
-        if reply["status"] != "ok":
-            record["status"] = "error"
-            error = {key: reply[key] for key in ("ename", "evalue", "traceback")}
-            raised = sys.last_value
-            error["mro"] = self._describer.classes(raised, reply["ename"])
-            self._describer.hint(error, raised)
-            record["error"] = error
         record["completed"] = time.time()
         return record, []
 
 
 async def _held(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """What it returns, or what would leave the event loop and end the kernel: asyncio raises these two there."""
+    """What it returns, or what must not leave it as an exception.
+
+    asyncio raises the first two in the event loop, which would end the kernel; a GeneratorExit closes whoever awaits.
+    """
     try:
         return await awaitable, None
-    except (SystemExit, KeyboardInterrupt) as error:
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
         return None, error
 
 

@@ -1,5 +1,6 @@
 """What an error on an engine looks like to the user: caught by class, shown with the user's own lines and no others."""
 
+import os
 import re
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 import pxkernel as px
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+SOON = 10
 
 
 @pytest.fixture
@@ -404,3 +406,101 @@ def test_a_result_that_cannot_be_unpickled_here(one):
         with pytest.raises(ValueError, match="invalid literal") as caught:
             result.get()
     assert "broken went well on engine 2; its result cannot be unpickled here" in caught.value.__notes__[0]
+
+
+# ---- exceptions that end a program elsewhere
+
+EXOTIC = """
+import asyncio, sys, threading
+
+class Own(BaseException):
+    pass
+
+class Arrives:
+    def __setstate__(self, state):
+        raise state["kind"]("in __setstate__")
+
+class Leaves:
+    def __init__(self, kind):
+        self.kind = kind
+    def __reduce__(self):
+        raise self.kind("in __reduce__")
+
+class Shown(Exception):
+    def __str__(self):
+        raise self.args[0]("in __str__")
+    __repr__ = __str__
+
+class Dies(Leaves):
+    def __del__(self):
+        raise self.kind("in __del__")
+
+def raises(kind):
+    raise kind("here")
+
+async def raises_at_once(kind):
+    raise kind("here")
+
+async def raises_later(kind):
+    await asyncio.sleep(0)
+    raise kind("here")
+
+async def returns(kind):
+    return Leaves(kind)
+
+def raises_unprintable(kind):
+    raise Shown(kind)
+
+def raises_in_hook(kind):
+    def hook(*arguments):
+        raise kind("in sys.excepthook")
+    sys.excepthook = hook
+    raise kind("here")
+
+def arrives(kind):
+    object = Arrives()
+    object.kind = kind
+    return object
+
+def collects(kind):
+    Dies(kind)
+    return 5
+
+def starts_a_thread(kind):
+    thread = threading.Thread(target=raises, args=(kind,))
+    thread.start()
+    thread.join()
+    return 5
+
+def registers(kind, event):
+    def once():
+        get_ipython().events.unregister(event, once)
+        raise kind("in a hook")
+    get_ipython().events.register(event, once)
+    return 5
+"""
+
+
+@pytest.mark.parametrize("name", ["SystemExit", "GeneratorExit", "KeyboardInterrupt", "RecursionError", "MemoryError", "Own"])
+def test_whatever_is_raised_is_the_error_of_its_call_only(cluster4, notebook, name):
+    """ERR-17: and the engine goes on, as the same process."""
+    names = notebook(EXOTIC)
+    kind, one, balanced = eval(name, names), cluster4[1], cluster4.load_balanced_view(1)
+    code = f"class R:\n    def __repr__(self): raise {name}('here')\n" if name != "Own" else "class R(BaseException): pass\n"
+    pid = one.apply_sync(os.getpid)
+    failing = [one.apply_async(names[f], kind) for f in ("raises", "raises_at_once", "raises_later", "returns")]
+    failing += [one.apply_async(names[f], kind) for f in ("Leaves", "raises_unprintable", "raises_in_hook")]
+    failing += [one.apply_async(lambda x: x, names["arrives"](kind)), one.push({"x": names["arrives"](kind)})]
+    failing += [view.map_async(names[f], [kind]) for view in (one, balanced) for f in ("raises", "raises_later", "Leaves")]
+    failing += [balanced.map_async(lambda x: x, [names["arrives"](kind)])]
+    for silent in (True, False):
+        failing += [one.execute(f"{code}raise {name if name != 'Own' else 'R'}('here')", silent=silent)]
+        failing += [one.execute(f"{code}import asyncio\nawait asyncio.sleep(0)\nraise BaseException('here')", silent=silent)]
+    for result in failing:
+        with pytest.raises((px.RemoteError, px.CompositeError)):
+            result.get(SOON)
+    going_on = [one.apply_async(names[f], kind) for f in ("collects", "starts_a_thread")]
+    going_on += [one.apply_async(names["registers"], kind, event) for event in ("post_execute", "pre_execute")]
+    assert [result.get(SOON) for result in [*going_on, one.apply_async(int, 5)]] == [5] * 5
+    one.execute("import sys; sys.excepthook = sys.__excepthook__").get(SOON)
+    assert one.apply_async(os.getpid).get(SOON) == pid
