@@ -95,7 +95,7 @@ class Restorable:
             if self._process is not None:
                 self._process.wait(END_TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise ClusterError(f"the controller of the cluster {self.cluster_id!r} does not listen, but has not ended") from None
+            raise ClusterError(f"the controller of the cluster {self.cluster_id!r} has not ended") from None
 
 
 def save(settings: Settings) -> None:

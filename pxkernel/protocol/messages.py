@@ -43,7 +43,8 @@ class Hello:
 
     ``role`` is "client", "engine" or "listener" (the second connection of an engine, for what must reach it while it is
     busy). An engine that the cluster started names its ``engine_id``; a kernel that asks to
-    be adopted leaves it None and puts its connection information into ``info["connection"]``.
+    be adopted leaves it None and puts its connection information into ``info["connection"]``. One that greets the controller
+    after its first says in ``info["running"]`` what it still runs.
     """
 
     role: str

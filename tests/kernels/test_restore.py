@@ -285,17 +285,6 @@ def test_pxcluster_restore(gone, wait_for):
     assert pxcluster("stop").returncode == 11
 
 
-def test_pxcluster_clean_force(gone, wait_for, start):
-    cluster, rc = start()
-    pids = rc[:].apply_sync(os.getpid)
-    rc.close()
-    kill_controller(cluster, wait_for)
-    done = pxcluster("clean", "--force")
-    assert done.returncode == 0 and done.stdout.startswith(f"stopped {cluster.cluster_id!r}\n"), done
-    assert not any(map(runs, pids))
-    gone()
-
-
 def test_pxcluster_in_the_foreground(gone, wait_for):
     """The command ends and says how to go on; its engines wait."""
     process = subprocess.Popen(
@@ -314,7 +303,11 @@ def test_pxcluster_in_the_foreground(gone, wait_for):
     assert "restored: engines [0]" in again.stdout
     with px.Client() as rc:
         assert rc[0].apply_sync(os.getpid) == pid
-    assert pxcluster("stop").returncode == 0
+    controller = clusterfile.find().controller_pid
+    os.kill(controller, signal.SIGKILL)
+    wait_for(lambda: not runs(controller))
+    cleaned = pxcluster("clean", "--force")
+    assert cleaned.returncode == 0 and cleaned.stdout.startswith("stopped ''\n") and not runs(pid)
     gone()
 
 
