@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import ClusterError, ProtocolError
+from ..errors import ClusterError, ProtocolError, class_names
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.credit import LIMIT
 from ..protocol.messages import (
@@ -72,6 +72,8 @@ class Connection:
         #: Held by the thread that sends, which alone uses the backlog.
         self._sending = threading.Lock()
         self._backlog = Backlog()
+        #: The tasks that were not sent and what has become of them, to be told in the I/O thread.
+        self._unsent: list[tuple[Sequence[str], dict[str, Any]]] = []
         #: Whether a submission was sent by its caller's thread, and no result has come since.
         self._awaiting = False
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
@@ -158,9 +160,6 @@ class Connection:
                 if not self._woken:
                     self._woken = True
                     self._wake()
-        except (TypeError, ValueError):
-            # It is none.
-            raise
         except BaseException:
             # What a KeyboardInterrupt has left undone is done in the I/O thread.
             if not handed:
@@ -180,7 +179,11 @@ class Connection:
         with self._sending:
             if self._outgoing or self._ended or not self._backlog.passes:
                 return False
-            parts = pieces(self._codec.encode(message))
+            try:
+                parts = pieces(self._codec.encode(message))
+            except Exception:
+                # The I/O thread finds out which of its calls cannot be sent.
+                return False
             self._awaiting = True
             handed.extend(map(self._direct.take, (parts,)))
             if not self._direct.flush():
@@ -233,8 +236,8 @@ class Connection:
                 os.read(self._wake_read, 4096)
             # Cleared before the queue is read: who appends after that wakes again.
             self._woken = False
-            for withdrawn in self._send_all():
-                self._on_message(withdrawn)
+            self._send_all()
+            self._tell_unsent()
             if readable:
                 self._receive_all()
         with self._sending:
@@ -242,9 +245,8 @@ class Connection:
         self._link.close(0 if self._lost else self._linger)
         self._give_up()
 
-    def _send_all(self) -> list[Results]:
-        """Send what is queued; what has been withdrawn instead."""
-        withdrawn: list[Results] = []
+    def _send_all(self) -> None:
+        """Send what is queued."""
         with self._sending:
             self._link.flush()
             while self._outgoing:
@@ -254,20 +256,38 @@ class Connection:
                     continue
                 self._send_due()
                 if isinstance(message, Abort | Interrupt):
-                    withdrawn += self._withdraw(message.tasks)
+                    # What is to be taken back and has not been sent ends here.
+                    withdrawn = self._backlog.withdraw(frozenset(message.tasks))
+                    self._unsent.append((withdrawn, {"status": "aborted", "reason": "it was aborted before it was sent"}))
                 self._link.send(self._codec.encode(message))
             self._send_due()
-        return withdrawn
 
     def _send_due(self) -> None:
         for message, trackers in self._backlog.due():
-            self._link.send(self._codec.encode(message), trackers)
+            try:
+                frames = self._codec.encode(message)
+            except Exception:
+                frames = self._codec.encode(self._sendable(message))
+            self._link.send(frames, trackers)
 
-    def _withdraw(self, tasks: Sequence[str]) -> list[Results]:
-        """What is to be taken back and has not been sent ends here."""
-        withdrawn = self._backlog.withdraw(frozenset(tasks))
-        record = {"status": "aborted", "reason": "it was aborted before it was sent", "quiet": True}
-        return [Results([[task, record] for task in withdrawn], ((),) * len(withdrawn))] if withdrawn else []
+    def _sendable(self, message: Submit) -> Submit:
+        """Those of its calls that can be sent; the others have failed."""
+        calls, payloads = [], []
+        for call, payload in zip(message.calls, message.payloads, strict=True):
+            try:
+                self._codec.encode(Submit([call], (payload,)))
+                calls.append(call)
+                payloads.append(payload)
+            except Exception as error:
+                self._backlog.credit.give(size(payload))
+                self._unsent.append(([task for task, _ in call[2]], {"status": "error", "error": _described(error)}))
+        return Submit(calls, tuple(payloads))
+
+    def _tell_unsent(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for tasks, record in unsent:
+            if tasks:
+                self._on_message(Results([[task, {**record, "quiet": True}] for task in tasks], ((),) * len(tasks)))
 
     def _receive_all(self) -> None:
         try:
@@ -291,6 +311,7 @@ class Connection:
                 with self._sending:
                     self._backlog.credit.give(message.amount)
                     self._send_due()
+                self._tell_unsent()
             elif isinstance(message, Refused):
                 self._lose(message.reason)
             else:
@@ -321,6 +342,11 @@ class Connection:
                 _, tracker = self._outgoing.popleft()
                 if tracker is not None:
                     tracker.hand_over()
+
+
+def _described(error: Exception) -> dict[str, Any]:
+    text = f"the call cannot be sent: {error}"
+    return {"ename": type(error).__name__, "evalue": text, "traceback": [], "mro": class_names(type(error))}
 
 
 def _close(*descriptors: int) -> None:

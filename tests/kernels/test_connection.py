@@ -139,3 +139,25 @@ def test_ctrl_c_in_every_step_of_a_submission(cluster4, one, monkeypatch):
                 for number in range(1000):
                     one.apply_async(lambda number=number: number)
             assert cluster4.wait(timeout=SOON) and not cluster4.outstanding, (name, after)
+
+
+def test_a_call_that_cannot_be_sent_fails_alone(cluster4, one, monkeypatch):
+    """ERR-19: whether it is sent at once, or by the I/O thread in one message with others."""
+    lview = cluster4.load_balanced_view(1)
+    for queued in (False, True):
+        with monkeypatch.context() as patch:
+            # What waits goes in one message.
+            if queued:
+                patch.setattr(cluster4._connection, "_wake", lambda: None)
+                patch.setattr(cluster4._connection, "_awaiting", True)
+            before = [lview.apply_async(int, number) for number in range(3)]
+            with lview.temp_flags(retries=10**5000):
+                bad = lview.apply_async(int)
+            after = [lview.apply_async(int, number) for number in range(3, 6)]
+        cluster4._connection._wake()
+        with pytest.raises(ValueError, match="the call cannot be sent: Exceeds the limit") as caught:
+            bad.get(SOON)
+        assert isinstance(caught.value, px.RemoteError) and bad.metadata.status == "error"
+        assert [result.get(SOON) for result in before + after] == list(range(6))
+        assert not cluster4.outstanding
+    assert one.apply_sync(abs, -1) == 1
