@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,10 @@ HOLD = 0.3
 LONGEST_WAIT = 0.5
 #: How long output may take after the last reply, in seconds: its end is announced, this is for engines that vanish.
 OUTPUT_TIMEOUT = 10.0
+
+
+#: The states of a Future that is not done.
+_OPEN = frozenset({"PENDING", "RUNNING"})
 
 
 class Arrivals(Future[Any]):
@@ -68,6 +73,8 @@ class Arrivals(Future[Any]):
         #: Other results with the same parts, by the id of the part.
         self._followers: dict[str, list[Arrivals]] = {}
         self._lock = threading.Lock()
+        #: Whether a part has failed, or an item of one.
+        self._has_errors = False
         #: Whether the user has cancelled it: then it is cancelled when nothing of it has run.
         self._cancelling = False
         if not self._parts:
@@ -92,9 +99,10 @@ class Arrivals(Future[Any]):
 
     def _finish_part(self, part: Part, record: dict[str, Any], frames: Sequence[Any]) -> None:
         part.finish(record, frames, time.time())
-        for error in (part.error, *part.failures.values()):
-            if isinstance(error, NameError) and isinstance(error, RemoteError):
-                add_name_hint(error, self._client.namespace())
+        if part.failed:
+            for error in (part.error, *part.failures.values()):
+                if isinstance(error, NameError) and isinstance(error, RemoteError):
+                    add_name_hint(error, self._client.namespace())
         self._part_done(part)
 
     def _part_done(self, part: Part) -> None:
@@ -104,6 +112,7 @@ class Arrivals(Future[Any]):
                 return
             self._waiting.discard(part.msg_id)
             self._finished.append(part)
+            self._has_errors = self._has_errors or part.failed
             if part.settled:
                 # It has made no output: nobody will say that it is complete.
                 self._unsettled.discard(part.msg_id)
@@ -116,7 +125,7 @@ class Arrivals(Future[Any]):
         self._notify()
 
     def _complete(self) -> None:
-        error = self._error()
+        error = self._error() if self._has_errors else None
         if self._cancelling and all(isinstance(part.error, TaskAborted) for part in self._parts):
             super().cancel()
             self.set_running_or_notify_cancel()
@@ -180,6 +189,10 @@ class Arrivals(Future[Any]):
 
     # -- waiting ---------------------------------------------------------------------------------------------------------
 
+    def done(self) -> bool:
+        """As ``Future.done``, without its lock: it is asked several times for every call."""
+        return self._state not in _OPEN
+
     def ready(self) -> bool:
         """Whether every engine has answered."""
         return self.done()
@@ -201,10 +214,7 @@ class Arrivals(Future[Any]):
         """Wait for ``finished``, which can change with every message; show output as it comes."""
         end = deadline(timeout)
         changes: SimpleQueue[None] = SimpleQueue()
-
-        def listener() -> None:
-            changes.put(None)
-
+        listener = partial(changes.put, None)
         self._listeners.append(listener)
         try:
             while True:
@@ -252,7 +262,7 @@ class Arrivals(Future[Any]):
 
     def _refuse_to_wait_for_myself(self) -> None:
         """Waiting is impossible in the thread that would end it, and in the cell that the engine is busy with."""
-        if self.done():
+        if not self._waiting:
             return
         self._client.refuse_io_thread()
         if here.engine is None or threading.current_thread() is not threading.main_thread():

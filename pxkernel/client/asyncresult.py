@@ -173,7 +173,7 @@ class AsyncResult(About, Arrivals):
         self._refuse_to_wait_for_myself()
         show = interactive()
         is_finished = self._listen(timeout, finished, show=show)
-        if is_finished and self.done():
+        if show and is_finished and self.done():
             self._show_rest()
         return is_finished
 

@@ -18,7 +18,6 @@ from weakref import WeakValueDictionary
 from ..errors import EngineError
 from ..protocol import messages as m
 from ..protocol.sharing import Shared, take_result
-from ..protocol.wire import raw
 from . import outputs, representation
 from .asyncresult import AsyncResult
 from .comms import Comms
@@ -313,7 +312,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         if label is not None and not isinstance(label, str):
             raise TypeError(f"label must be a string, not {label!r}")
         if kind not in ("execute", "cell"):
-            self._members.check_python(engine for _, engines in calls for engine in engines)
+            self._members.check_python([engine for _, engines in calls for engine in engines])
         calls = [(self._connection.prepared(payload, copy), engines) for payload, engines in calls]
         parts, message = self._prepare(kind, calls, method, code, sizes, label, options or {}, terms)
         result = make(self, parts)
@@ -527,7 +526,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     def _on_input_request(self, message: m.InputRequest) -> None:
         if (entry := self._pending.get(message.task)) is not None:
-            entry[0]._add_prompt(entry[1], bytes(raw(message.payloads[0][0])))
+            entry[0]._add_prompt(entry[1], bytes(message.payloads[0][0]))
 
     def _on_lost(self, reason: str) -> None:
         self._lost = reason

@@ -13,7 +13,6 @@ from typing import Any
 import comm
 
 from ..protocol.content import content_of
-from ..protocol.wire import raw
 from .outputs import in_notebook
 
 #: ``send(engine, msg_type, payload)`` sends to an engine.
@@ -72,4 +71,4 @@ class Comms:
 
 
 def _bytes(frame: Any) -> bytes:
-    return bytes(raw(frame))
+    return bytes(frame)

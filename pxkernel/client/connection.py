@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import ClusterError, ProtocolError, class_names
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.credit import LIMIT
+from ..protocol.credit import ACKNOWLEDGED
 from ..protocol.messages import (
     Abort,
     Ack,
@@ -323,7 +323,7 @@ class Connection:
     def _acknowledge(self, outputs: bool, payloads: Sequence[Payload]) -> None:
         self._unacknowledged[outputs] += sum(map(size, payloads))
         # The controller keeps shared memory until it knows that it has been opened here.
-        if self._unacknowledged[outputs] > LIMIT // 16 or any(map(is_shared, payloads)):
+        if self._unacknowledged[outputs] > ACKNOWLEDGED or any(map(is_shared, payloads)):
             with self._sending:
                 self._link.send(self._codec.encode(Ack(self._unacknowledged[outputs], outputs)))
             self._unacknowledged[outputs] = 0

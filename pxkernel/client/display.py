@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from ..tracebacks import to_show
@@ -29,10 +30,13 @@ class LiveOutput:
         self.arrived: list[tuple[Part, Output]] = []
         self._shown = 0
         self._results_shown = 0
-        self._printer = Printer(hold=len(parts) > 1)
         self._showing = threading.Lock()
         #: The ids of the calls whose error has been shown.
         self.errors_shown: set[str] = set()
+
+    @cached_property
+    def _printer(self) -> Printer:
+        return Printer(hold=len(self._parts) > 1)
 
     def add(self, part: Part, output: Output) -> None:
         self.arrived.append((part, output))

@@ -14,7 +14,6 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
-from ..protocol.wire import raw
 from .asyncresult import AsyncResult
 from .jobs import call_at
 from .questions import Answered, Use, as_it_is
@@ -387,7 +386,7 @@ def _record(record: dict[str, Any], payloads: Sequence[Sequence[Any]]) -> dict[s
     """A record as users see it."""
     convert: dict[str, Callable[[Any], Any]] = {name: _datetime for name in TIMES}
     for name in BUFFERS:
-        convert[name] = lambda index: None if index is None else [bytes(raw(frame)) for frame in payloads[index]]
+        convert[name] = lambda index: None if index is None else [bytes(frame) for frame in payloads[index]]
     for name in ("header", "result_header"):
         convert[name] = lambda header: header and {**header, "date": _datetime(header["date"])}
     convert["result_metadata"] = lambda known: known and {

@@ -41,10 +41,10 @@ class Membership:
         EngineError
             An engine is a kernel of another language, or has not loaded pxkernel.engine.
         """
-        foreign = sorted(engine for engine in engines if not self.engines.get(engine, {}).get("tasks", True))
+        foreign = [engine for engine in engines if not self.engines.get(engine, {}).get("tasks", True)]
         if foreign:
             raise EngineError(
-                f"engines {foreign} are no Python kernels with pxkernel.engine: they run source code only, with execute() "
+                f"engines {sorted(foreign)} are no Python kernels with pxkernel.engine: they run source code only, with execute() "
                 "and %px; functions and Python objects cannot be sent there"
             )
 

@@ -24,7 +24,7 @@ def get_shell() -> Any:
 
 def interactive() -> bool:
     """Whether output should be shown as it comes: in IPython, in the thread that runs its cells."""
-    return threading.current_thread() is threading.main_thread() and get_shell() is not None
+    return get_shell() is not None and threading.current_thread() is threading.main_thread()
 
 
 def in_notebook() -> bool:

@@ -22,7 +22,6 @@ from ..protocol.content import content_of
 from ..protocol.messages import DATA
 from ..protocol.pack import unpack
 from ..protocol.sharing import Shared
-from ..protocol.wire import raw
 from . import representation
 
 #: The names that old documents (seed 004) use for what IPython has renamed since.
@@ -161,6 +160,11 @@ class Part:
     def done(self) -> bool:
         return self.received is not None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it has failed, or one of its items."""
+        return self.error is not None or bool(self.failures)
+
     def finish(self, record: dict[str, Any], frames: Sequence[Any], now: float) -> None:
         self.record, self.frames = record, frames
         self.lent = None
@@ -171,7 +175,8 @@ class Part:
             self.error = _NOT_REPORTED[status](record["reason"], engine_info=self.engine_info)
         elif status != "ok":
             self.error = TaskAborted(self.msg_id, reason=record.get("reason", status), engine_info=self.engine_info)
-        self.failures = {index: self._remote_error(error) for index, error in record.get("failures", ())}
+        if "failures" in record:
+            self.failures = {index: self._remote_error(error) for index, error in record["failures"]}
         self.received = now
 
     @property
@@ -218,7 +223,7 @@ class Part:
         """What ``publish_data`` has sent so far: of every name the newest value."""
         while self.unpublished:
             # In the thread that asks: unpickling runs users' code.
-            self.published |= unpack(list(map(raw, self.unpublished.pop(0))))
+            self.published |= unpack(self.unpublished.pop(0))
         return dict(self.published)
 
     @property

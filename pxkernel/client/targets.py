@@ -26,6 +26,8 @@ def chosen(targets: Targets, ids: Sequence[int]) -> tuple[list[int], bool]:
     NoEnginesRegistered
         It means all engines and there are none.
     """
+    if type(targets) is int:  # as most are
+        return [ids[targets] if -len(ids) <= targets < 0 else targets], True
     if isinstance(targets, str) and targets != "all":
         raise TypeError(f"{targets!r} not valid str target, must be 'all'")
     if isinstance(targets, str) or targets is None:

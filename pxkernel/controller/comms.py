@@ -15,7 +15,6 @@ from typing import Any
 from ..kernels.channels import Channels, KernelMessage
 from ..protocol.content import content_of
 from ..protocol.messages import COMM_TYPES
-from ..protocol.wire import raw
 from .questions import Question, Questions
 
 #: What a front end may send on a comm of an engine.
@@ -70,7 +69,7 @@ class Comms:
         # Named like a task of the client, so that what it causes goes there.
         msg_id = f"{question.client}:comm-{uuid.uuid4().hex}"
         self._channels.send(
-            engine, "shell", msg_type, both["content"], msg_id, metadata=both["metadata"], buffers=list(map(raw, buffers))
+            engine, "shell", msg_type, both["content"], msg_id, metadata=both["metadata"], buffers=list(buffers)
         )
 
     def engines_left(self, engines: Iterable[int]) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from ..kernels.channels import KernelMessage
 from ..protocol.content import content_of
 from ..protocol.sharing import size
-from ..protocol.wire import raw
 
 #: What an entry costs beside its payloads, in bytes (measured, rounded up), and what one output costs beside its text.
 OVERHEAD = 1500
@@ -85,7 +84,7 @@ class Entry:
         """The source code of a cell."""
         if self.kind not in ("execute", "cell") or self.request is None:
             return None
-        return bytes(raw(self.request[0])).decode()
+        return bytes(self.request[0]).decode()
 
     def text(self, stream: str) -> str:
         """What it printed to "stdout" or "stderr"."""

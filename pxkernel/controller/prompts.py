@@ -90,9 +90,9 @@ class Prompts:
         self._pass_on(self._prompts.get(task))
         return True
 
-    def wait(self, now: float) -> float | None:
-        """After how many seconds ``flush`` has something to do."""
-        return min((max(0.0, p.due - now) for p in self._prompts.values() if p.due is not None), default=None)
+    def due(self) -> float | None:
+        """When ``flush`` has something to do; None: nothing waits."""
+        return min((p.due for p in self._prompts.values() if p.due is not None), default=None) if self._prompts else None
 
     def flush(self, now: float) -> None:
         """Pass on what has waited long enough."""

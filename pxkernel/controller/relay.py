@@ -17,7 +17,7 @@ from ..core.core import Core
 from ..core.events import Acked, Event
 from ..kernels.channels import KernelMessage
 from ..protocol.content import content_of
-from ..protocol.credit import LIMIT
+from ..protocol.credit import ACKNOWLEDGED
 from ..protocol.messages import DATA, Ack, Message, Outputs, Results, Settled
 from ..protocol.sharing import Lent
 from .book import Book
@@ -189,7 +189,7 @@ class Relay:
         if outbox is None:
             return
         outbox.unacknowledged += amount
-        if outbox.unacknowledged > LIMIT // 16:
+        if outbox.unacknowledged > ACKNOWLEDGED:
             self._send(client, Ack(outbox.unacknowledged))
             outbox.unacknowledged = 0
 

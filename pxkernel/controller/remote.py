@@ -61,13 +61,12 @@ class RemoteClients:
     def remove(self, client: str) -> None:
         self._clients.discard(client)
 
-    def wait(self, now: float) -> float | None:
-        """How many seconds may pass before ``check``; None: there is nobody."""
-        return max(0.0, self._next - now) if self._clients else None
+    def due(self) -> float | None:
+        """When to ``check``; None: there is nobody."""
+        return self._next if self._clients else None
 
     def check(self, now: float) -> None:
-        """Send to each of them, if it is time."""
-        if self._clients and now >= self._next:
-            self._next = now + INTERVAL
-            for client in list(self._clients):
-                self._send(client, Ack(0))
+        """Send to each of them: it is time."""
+        self._next = now + INTERVAL
+        for client in list(self._clients):
+            self._send(client, Ack(0))

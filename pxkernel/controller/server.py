@@ -166,14 +166,14 @@ class Server:
         for channel, descriptor in self._channels.descriptors().items():
             self._loop.watch(descriptor, partial(self._channel_ready, channel))
         while not self._stopped:
-            self._read_sockets()
-            timeout = self._timeout()
+            now = time.monotonic()
+            timeout = self._timeout(now)
             # To find out how long to wait, kernels are greeted, and sending may hide what has come.
-            self._loop.turn(0.0 if self._pending else timeout)
-            deadline = self._core.deadline()
-            if deadline is not None and time.monotonic() >= deadline:
-                guarded(self._handle, e.Ticked())
-            guarded(self._flush_due)
+            if self._pending:
+                self._read_sockets()
+                timeout = 0.0
+            self._loop.turn(timeout)
+            guarded(self._do_what_is_due)
         self._close()
 
     def _channel_ready(self, channel: str, events: int) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 from ..kernels.channels import KernelMessage
 from ..protocol.clusterfile import private
 from ..protocol.sharing import load
-from ..protocol.wire import raw
 from .entries import Entry
 
 _SCHEMA = """
@@ -122,7 +121,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
         "result": _lengths(result),
         "outputs": [[engine, msg_type, _lengths(frames)] for engine, msg_type, *frames in outputs],
     }
-    printed = b"".join(bytes(raw(frame)) for _, _, *frames in outputs for frame in frames)
+    printed = b"".join(bytes(frame) for _, _, *frames in outputs for frame in frames)
     is_code = entry.kind in ("execute", "cell")
     blobs = _joined(request), _joined(result)
     return entry.id, entry.number, entry.size, is_code, json.dumps(head), printed, *blobs
@@ -146,7 +145,7 @@ def _lengths(frames: Sequence[Any] | None) -> list[int] | None:
 
 
 def _joined(frames: Sequence[Any] | None) -> bytes | None:
-    return None if frames is None else b"".join(bytes(raw(frame)) for frame in frames)
+    return None if frames is None else b"".join(bytes(frame) for frame in frames)
 
 
 def _frames(blob: bytes | None, lengths: list[int] | None) -> list[bytes] | None:

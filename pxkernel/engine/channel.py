@@ -31,7 +31,7 @@ from ..protocol.messages import (
 )  # fmt: skip
 from ..protocol.sharing import Lent, Shared, probe
 from ..protocol.stream import Stream, wait
-from ..protocol.wire import Codec, raw
+from ..protocol.wire import Codec
 from . import lifeline
 from .adoption import await_welcome, connection_info, runs_a_cell
 from .debugging import BreakpointHook
@@ -284,7 +284,7 @@ class TaskChannel:
                 self._lent.acknowledged(message.amount)
             elif isinstance(message, InputReply):
                 if message.task == self._task:
-                    self._typed = json.loads(bytes(raw(message.payloads[0][0])))["value"]
+                    self._typed = json.loads(bytes(message.payloads[0][0]))["value"]
             elif isinstance(message, Welcome):
                 self._welcomed(message)
             elif isinstance(message, Release):
@@ -378,8 +378,9 @@ class TaskChannel:
             end_if_forked(self._pid)
             if isinstance(outcome, tuple):
                 trigger(self._kernel.shell, "post_execute")
+                # First of all: whoever waits for it goes on while this engine tidies up.
+                self._report(task_id, outcome)
         if isinstance(outcome, tuple):
-            self._report(task_id, outcome)
             self._task_runs = False
         else:
             asyncio.ensure_future(self._run_async(task_id, kind, outcome))
@@ -396,17 +397,17 @@ class TaskChannel:
 
     def _report(self, task_id: str, outcome: Outcome) -> None:
         record, frames = outcome
-        self._stdin.uninstall()
         if self._output.quiet:
             record["quiet"] = True
         else:
             self._unsettled = task_id
         if task_id == self._inherited:
             self._tell_inherited()
-            return
-        if isinstance(frames, Shared):
-            self._lent.add(frames)
-        self._send(Finished([[task_id, record]], (frames,)))
+        else:
+            if isinstance(frames, Shared):
+                self._lent.add(frames)
+            self._send(Finished([[task_id, record]], (frames,)))
+        self._stdin.uninstall()
 
     def _settle(self, last: str) -> None:
         self._unsettled = None

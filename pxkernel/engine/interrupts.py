@@ -10,6 +10,7 @@ The signal is one that ipykernel, which puts its own handler of SIGINT in place 
 
 from __future__ import annotations
 
+import _signal
 import asyncio
 import signal
 import sys
@@ -21,6 +22,8 @@ from typing import Any
 
 #: Nobody uses it, and where nobody handles it, it does nothing.
 KNOCK = signal.SIGURG
+#: Without the enumerations of `signal.signal`, which take longer than a short task.
+_set_handler = _signal.signal
 #: How many tasks that were meant and have not started are remembered.
 REMEMBERED = 1000
 #: How long the display of a value may take before it is interrupted, in seconds: ipykernel 7.4 remembers an interrupt in
@@ -82,7 +85,7 @@ class InterruptGate:
         self._take(signal.SIGINT)
 
     def _take(self, signum: int) -> None:
-        before = signal.signal(signum, self._handle)
+        before = _set_handler(signum, self._handle)
         if before != self._handle:
             self._before.setdefault(signum, before)
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from datetime import UTC, datetime
 from typing import Any
@@ -31,18 +30,26 @@ def header_of(task_id: str, session: str) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def output_of(shell: Any, header: dict[str, Any]) -> Iterator[None]:
-    """Route the output of the block, and of threads started in it, to ``header``."""
-    message = {"header": header, "parent_header": {}, "metadata": {}, "content": {}, "msg_id": header["msg_id"]}
-    restore = _set_here(shell, message)
-    before = threading.getprofile()
-    threading.setprofile(_adopt_thread(shell, message, before))
-    try:
-        yield
-    finally:
-        threading.setprofile(before)
-        restore()
+class output_of:
+    """``with output_of(shell, header):`` routes the output of the block, and of threads started in it, to ``header``."""
+
+    # No generator: it is entered for every task.
+    __slots__ = ("_before", "_message", "_restore", "_shell")
+
+    def __init__(self, shell: Any, header: dict[str, Any]):
+        self._shell = shell
+        self._message = {
+            "header": header, "parent_header": {}, "metadata": {}, "content": {}, "msg_id": header["msg_id"]
+        }  # fmt: skip
+
+    def __enter__(self) -> None:
+        self._restore = _set_here(self._shell, self._message)
+        self._before = threading.getprofile()
+        threading.setprofile(_adopt_thread(self._shell, self._message, self._before))
+
+    def __exit__(self, *error: object) -> None:
+        threading.setprofile(self._before)
+        self._restore()
 
 
 def _adopt_thread(shell: Any, message: dict[str, Any], before: Any) -> Callable[..., None]:

@@ -56,7 +56,7 @@ class OutputWatch:
         return (
             self._known
             and self._session.message_count == self._messages
-            and not any(flag.raised for flag in self._flags)
+            and True not in [flag.raised for flag in self._flags]
         )
 
     def close(self) -> None:

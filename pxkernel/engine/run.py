@@ -14,7 +14,6 @@ from ..errors import UnmetDependency
 from ..protocol.bundle import unbundle
 from ..protocol.pack import detached, pack_result, unpack
 from ..protocol.sharing import load, share
-from ..protocol.wire import raw
 from . import namespace
 from .dependent import dependent
 from .describe import Describer
@@ -78,7 +77,7 @@ class Runner:
 
     def run(self, task_id: str, kind: str, payload: Sequence[Any]) -> Outcome | Awaitable[Outcome]:
         if kind == "execute":
-            return self._execute(task_id, bytes(raw(payload[0])).decode())
+            return self._execute(task_id, bytes(payload[0]).decode())
         record: dict[str, Any] = {"status": "ok", "started": time.time()}
         frames: list[Any] = []
         self._gate.task(task_id, Runner._call.__code__)

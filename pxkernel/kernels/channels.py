@@ -84,6 +84,8 @@ class Channels:
     def __init__(self, context: zmq.Context[Any]):
         self._context = context
         self._peers: dict[int, Peer] = {}
+        #: Those that have not proved yet that their channels work.
+        self._unready: dict[int, Peer] = {}
         self._by_routing_id: dict[bytes, Peer] = {}
         self._by_session: dict[str, Peer] = {}
         self._by_greeting: dict[str, Peer] = {}
@@ -132,12 +134,14 @@ class Channels:
             self.pending.add(channel)
         self._orders.send_multipart([b"connect", peer.addresses["iopub"].encode()])
         self._peers[engine] = self._by_routing_id[peer.routing_id] = self._by_session[session.session] = peer
+        self._unready[engine] = peer
         self.greet(now)
 
     def disconnect(self, engine: int) -> None:
         peer = self._peers.pop(engine, None)
         if peer is None:
             return
+        self._unready.pop(engine, None)
         for channel in ("shell", "control", "stdin"):
             socket = getattr(self, channel)
             self._early[channel].extend(_take_out(socket))
@@ -151,7 +155,9 @@ class Channels:
 
     def greet(self, now: float) -> float | None:
         """Ask the kernels that are not ready yet; returns when to call again, None: not needed."""
-        waiting = [peer for peer in self._peers.values() if not peer.ready and not peer.asked]
+        if not self._unready:
+            return None
+        waiting = [peer for peer in self._unready.values() if not peer.asked]
         for peer in waiting:
             if now >= peer.next_greeting:
                 msg_id = uuid.uuid4().hex
@@ -250,6 +256,7 @@ class Channels:
         is_idle = message["msg_type"] == "status" and b'"idle"' in message["content"]
         if is_idle and peer.answered and not peer.ready:
             peer.ready = True
+            self._unready.pop(peer.engine, None)
             for msg_id in peer.greetings:
                 del self._by_greeting[msg_id]
             yield peer.engine

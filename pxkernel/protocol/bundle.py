@@ -12,7 +12,6 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 
 from .pack import Frame
-from .wire import raw
 
 
 def bundle(objects: Iterable[tuple[Sequence[Frame], int]]) -> list[Frame]:
@@ -25,6 +24,6 @@ def bundle(objects: Iterable[tuple[Sequence[Frame], int]]) -> list[Frame]:
 def unbundle(payload: Sequence[Frame]) -> Iterator[tuple[list[Frame], int]]:
     """The frames of each object, and how many items are in it."""
     position = 1
-    for first, count, items in pickle.loads(raw(payload[0])):
+    for first, count, items in pickle.loads(payload[0]):
         yield [first, *payload[position : position + count]], items
         position += count

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .wire import raw
-
 
 def content_of(frame: Any) -> Any:
     """What a frame says.
@@ -14,4 +12,4 @@ def content_of(frame: Any) -> Any:
     A kernel whose user's text is no Unicode, such as the name of a file with bytes of its own, sends these bytes as they are:
     they become replacement characters, which can be printed.
     """
-    return json.loads(bytes(raw(frame)).decode(errors="replace"))
+    return json.loads(bytes(frame).decode(errors="replace"))

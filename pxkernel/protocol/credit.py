@@ -9,6 +9,8 @@ from __future__ import annotations
 #: Bytes that a client may have submitted and the controller not yet passed on, and bytes of results and output that the
 #: controller may have sent and a client not yet received. One message is always allowed, whatever its size.
 LIMIT = 64 * 1024 * 1024
+#: After so many bytes the receiver acknowledges what it has received.
+ACKNOWLEDGED = LIMIT // 16
 
 
 class Credit:

@@ -65,9 +65,9 @@ def _is_plain(obj: Any, depth: int = 3) -> bool:
     if kind in _PLAIN:
         return kind is not str or len(obj) < _BUFFER_FLOOR
     if kind is tuple or kind is list:
-        return depth > 0 and len(obj) < 32 and all(_is_plain(item, depth - 1) for item in obj)
+        return depth > 0 and len(obj) < 32 and all([_is_plain(item, depth - 1) for item in obj])
     if kind is dict:
-        return depth > 0 and len(obj) < 32 and all(type(k) is str and _is_plain(v, depth - 1) for k, v in obj.items())
+        return depth > 0 and len(obj) < 32 and all([type(k) is str and _is_plain(v, depth - 1) for k, v in obj.items()])
     if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
         return bool(obj.flags.writeable and obj.flags.forc and is_numeric(obj.dtype))
     return False
@@ -118,7 +118,7 @@ def pack_call(
 def _pack_call(
     f: Any, args: tuple[Any, ...], kwargs: dict[str, Any], namespace: dict[str, Any] | None = None
 ) -> list[Frame]:
-    if _is_plain((args, kwargs)):
+    if _is_plain(args, 2) and _is_plain(kwargs, 2):
         function = prepared.pickle_of(f, namespace, lambda: _in_one_piece(pack(f, namespace=namespace)))
         if function is not None:
             head, *buffers = _pack_plain((args, kwargs))

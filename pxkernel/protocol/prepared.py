@@ -9,6 +9,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Iterator
+from operator import is_
 from typing import Any, NamedTuple
 
 import cloudpickle
@@ -53,7 +54,7 @@ def pickle_of(f: Any, namespace: dict[str, Any] | None, make: Callable[[], bytes
         return None
     known = _prepared.get(id(f))
     try:
-        parts = list(_parts(f, namespace, set()))
+        parts = _parts(f, namespace, set())
     except _Changes:
         return None
     if known is not None and known.namespace is namespace and known.ref() is f and _same(parts, known.parts):
@@ -69,27 +70,28 @@ def pickle_of(f: Any, namespace: dict[str, Any] | None, make: Callable[[], bytes
 
 
 def _same(new: list[Any], old: list[Any]) -> bool:
-    return len(new) == len(old) and all(map(_is_same, new, old))
+    return len(new) == len(old) and (all(map(is_, new, old)) or all(map(_is_same, new, old)))
 
 
 def _is_same(new: Any, old: Any) -> bool:
     return new is old or (type(new) is type(old) is int and new == old)
 
 
-def _parts(f: types.FunctionType, namespace: dict[str, Any] | None, seen: set[int]) -> Iterator[Any]:
+def _parts(f: types.FunctionType, namespace: dict[str, Any] | None, seen: set[int]) -> list[Any]:
     """Everything that goes into the pickle of a function, as objects to be compared by identity."""
     seen.add(id(f))
     space = f.__globals__
     if f.__dict__ or f.__kwdefaults__ or getattr(f, "__type_params__", ()) or not travel.is_users(space, namespace):
         raise _Changes
-    yield from (f.__code__, f.__name__, f.__qualname__, f.__module__, f.__doc__)
-    yield from map(_constant, f.__defaults__ or ())
+    parts = [f.__code__, f.__name__, f.__qualname__, f.__module__, f.__doc__]
+    parts += map(_constant, f.__defaults__ or ())
     for name, value in f.__annotations__.items():
-        yield from (name, value)
+        parts += (name, value)
     for cell in f.__closure__ or ():
-        yield from _value(_contents(cell), namespace, seen)
+        parts += _value(_contents(cell), namespace, seen)
     for name in travel.names_read(f.__code__):
-        yield from _value(space.get(name, _ABSENT), namespace, seen)
+        parts += _value(space.get(name, _ABSENT), namespace, seen)
+    return parts
 
 
 def _constant(value: Any) -> Any:

@@ -27,7 +27,6 @@ from typing import Any
 from ..errors import ProtocolError
 from .copying import copy_each, shares
 from .segments import Address, Segment, available, joined, room
-from .wire import raw
 
 MARK = b"\xff"
 #: From so many bytes of buffers on, a payload is shared: with less, sockets are as fast (measured).
@@ -61,7 +60,7 @@ class Shared(list[Any]):
 
 def is_shared(payload: Sequence[Any]) -> bool:
     """Whether buffers of this payload are in shared memory."""
-    return bool(payload) and raw(payload[0])[:1] == MARK
+    return bool(payload) and payload[0][:1] == MARK
 
 
 def size(payload: Sequence[Any]) -> int:
@@ -78,7 +77,7 @@ def size(payload: Sequence[Any]) -> int:
         _, places, head = _parse(payload)
     except ProtocolError:
         return total
-    return total - len(raw(payload[0])) + len(head) + sum(length for segment, _, length in places if segment >= 0)
+    return total - len(payload[0]) + len(head) + sum(length for segment, _, length in places if segment >= 0)
 
 
 # ---- sending
@@ -106,13 +105,13 @@ def _put(frames: Sequence[Any], lengths: list[int]) -> Shared:
         end, buffers = 0, []
         for index in group:
             places[index] = len(contents), end, lengths[index]
-            buffers.append((end, memoryview(raw(frames[1 + index]))))
+            buffers.append((end, memoryview(frames[1 + index])))
             end += -(-lengths[index] // ALIGNMENT) * ALIGNMENT
         contents += [buffers] if len(group) > 1 else _divided(buffers[0][1], round(threads * end / sum(lengths)))
     segments = copy_each(Segment.create, contents, threads)
     table = b"".join(_PLACE.pack(*place) for place in places)
-    short = [bytes(raw(frame)) for frame, (segment, _, _) in zip(frames[1:], places, strict=True) if segment < 0]
-    return Shared([_describe(segments, len(places), table, raw(frames[0])), *short], segments)
+    short = [bytes(frame) for frame, (segment, _, _) in zip(frames[1:], places, strict=True) if segment < 0]
+    return Shared([_describe(segments, len(places), table, frames[0]), *short], segments)
 
 
 def _groups(lengths: list[int]) -> list[list[int]]:
@@ -139,7 +138,7 @@ def _describe(segments: Sequence[Segment], count: int, *rest: Any) -> bytes:
 
 
 def _parse(payload: Sequence[Any]) -> tuple[list[Address], list[Place], memoryview]:
-    first = memoryview(raw(payload[0]))
+    first = memoryview(payload[0])
     try:
         _, segments, count = _COUNTS.unpack_from(first)
         middle = _COUNTS.size + segments * _SEGMENT.size
@@ -184,7 +183,7 @@ def load(payload: Sequence[Any]) -> list[Any]:
         The descriptors are short.
     """
     if not is_shared(payload):
-        return list(map(raw, payload))
+        return list(payload)
     addresses, places, head = _parse(payload)
     segments = payload.segments if isinstance(payload, Shared) else list(map(Segment.open, addresses))
     views: dict[range, memoryview] = {}
@@ -193,7 +192,7 @@ def load(payload: Sequence[Any]) -> list[Any]:
     for place in places:
         first, offset, length = place
         if first < 0:
-            frames.append(raw(next(short)))
+            frames.append(next(short))
             continue
         span = _span(place, addresses)
         if span not in views:
@@ -219,7 +218,7 @@ def take(payload: Sequence[Any]) -> Sequence[Any]:
         return load(payload)
     addresses, places, _ = _parse(payload)
     segments = [Segment.open(address) for address in addresses]
-    rest = memoryview(raw(payload[0]))[_COUNTS.size + len(addresses) * _SEGMENT.size :]
+    rest = memoryview(payload[0])[_COUNTS.size + len(addresses) * _SEGMENT.size :]
     return Shared([_describe(segments, len(places), rest), *payload[1:]], segments)
 
 

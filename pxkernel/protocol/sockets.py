@@ -38,7 +38,7 @@ def send(socket: zmq.Socket[Any], frames: Sequence[Any]) -> None:
 
 
 def receive(socket: zmq.Socket[Any]) -> list[Any]:
-    """The frames of the next message: bytes, and zmq frames for those that are long.
+    """The frames of the next message: bytes, and the buffers of those that are long.
 
     Raises
     ------
@@ -54,4 +54,4 @@ def receive(socket: zmq.Socket[Any]) -> list[Any]:
 
 
 def _own(frame: zmq.Frame) -> Any:
-    return frame.bytes if len(frame) < COPIED else frame
+    return frame.bytes if len(frame) < COPIED else frame.buffer

@@ -13,7 +13,6 @@ import os
 import select
 import socket
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,12 +20,11 @@ from typing import Any
 from weakref import WeakSet
 
 from ..errors import ProtocolError
-from .wire import raw
 
 #: Frames shorter than this, in bytes, are copied into one piece with their neighbours.
 SHORT = 64 * 1024
 #: Bytes that are read at a time.
-READ = 256 * 1024
+READ = 64 * 1024
 #: How often a socket is read for one long message before others get their turn.
 TURN = 16
 #: The most frames of a message: each is an array or a long string.
@@ -35,7 +33,6 @@ MOST_FRAMES = 1 << 20
 #: The user's code may have made SIGPIPE deadly; macOS has no such flag.
 _QUIETLY = (getattr(socket, "MSG_NOSIGNAL", 0),)
 _COUNT = struct.Struct("<I")
-_buffers = threading.local()
 _open: WeakSet[Stream] = WeakSet()
 #: Bytes to send, how many of them have gone (a list of the parts), and whom to tell when all have.
 Piece = tuple[Any, list[int], Callable[[], None] | None]
@@ -55,6 +52,7 @@ class Stream:
     def __init__(self, connection: socket.socket):
         connection.setblocking(False)
         self._socket = connection
+        self._send_some = connection.send
         self._pieces: deque[Piece] = deque()
         #: Takes the ``pieces`` of a message over, in one step that no signal handler divides; ``flush`` sends them.
         self.take = self._pieces.extend
@@ -111,20 +109,22 @@ class Stream:
 
     def flush(self) -> bool:
         """Send what has not gone; whether all has now. Raises as ``send``."""
-        while self._pieces:
+        pieces = self._pieces
+        while pieces:
             # Whatever interrupts this loop, it can be run again: a piece stays in its place until it has gone, and no
             # bytecode, so no signal handler, comes between sending a part of it and noting how much that was.
-            data, parts, sent = self._pieces[0]
-            gone = sum(parts)
+            data, parts, sent = pieces[0]
+            gone = sum(parts) if parts else 0
             if gone < len(data):
                 try:
-                    parts.extend(map(self._socket.send, (memoryview(data)[gone:] if gone else data,), _QUIETLY))
+                    parts.extend(map(self._send_some, (memoryview(data)[gone:] if gone else data,), _QUIETLY))
                 except BlockingIOError:
                     return False
-            else:
-                if sent is not None:
-                    sent()
-                self._pieces.popleft()
+                if gone + parts[-1] < len(data):
+                    continue
+            if sent is not None:
+                sent()
+            pieces.popleft()
         return True
 
     def drop(self) -> None:
@@ -162,40 +162,39 @@ class Stream:
         try:
             if self._long:
                 return self._read_long()
-            buffer, kept = _buffer_with(self._rest), len(self._rest)
-            read = self._socket.recv_into(memoryview(buffer)[kept:])
+            data = self._socket.recv(READ)
         except BlockingIOError:
             return []
         except ConnectionError:
-            read = 0
-        if not read:
+            data = b""
+        if not data:
             raise EOFError("the other end of the connection has gone")
-        return self._whole_messages(memoryview(buffer)[: kept + read])
+        return self._whole_messages(self._rest + data if self._rest else data)
 
-    def _whole_messages(self, view: memoryview) -> list[list[Any]]:
+    def _whole_messages(self, data: bytes) -> list[list[Any]]:
         messages: list[list[Any]] = []
-        start, filled = 0, len(view)
+        start, filled = 0, len(data)
         while filled - start >= _COUNT.size:
-            (count,) = _COUNT.unpack_from(view, start)
+            (count,) = _COUNT.unpack_from(data, start)
             if count > MOST_FRAMES:
                 raise ProtocolError(f"a message of {count:,} frames")
             begin = start + _COUNT.size + 8 * count
             if begin > filled:
                 break
-            lengths = struct.unpack_from(f"<{count}Q", view, start + _COUNT.size)
+            lengths = struct.unpack_from(f"<{count}Q", data, start + _COUNT.size)
             end = begin + sum(lengths)
             if end > filled:
                 if end - start > READ:
-                    self._begin_long(lengths, view[begin:])
+                    self._begin_long(lengths, memoryview(data)[begin:])
                     start = filled
                 break
-            frames = []
+            frames: list[Any] = []
             for length in lengths:
-                frames.append(bytes(view[begin : begin + length]))
+                frames.append(data[begin : begin + length])
                 begin += length
             messages.append(frames)
             start = end
-        self._rest = bytes(view[start:])
+        self._rest = data[start:]
         return messages
 
     def _begin_long(self, lengths: Sequence[int], begun: memoryview) -> None:
@@ -229,17 +228,6 @@ class Stream:
         return []
 
 
-def _buffer_with(rest: bytes) -> bytearray:
-    """Where this thread reads what follows ``rest``: a process has many connections, and most of them rest."""
-    if len(rest) > READ // 2:
-        # The lengths of very many frames.
-        buffer = bytearray(len(rest) + READ)
-    elif (buffer := getattr(_buffers, "buffer", None)) is None:
-        buffer = _buffers.buffer = bytearray(READ)
-    buffer[: len(rest)] = rest
-    return buffer
-
-
 def wait(stream: Stream, events: int, timeout: float | None) -> bool:
     """Wait until a stream can be read or written; whether it can."""
     poll = select.poll()
@@ -257,17 +245,17 @@ def pieces(frames: Sequence[Any], sent: Callable[[], None] | None = None) -> lis
     lengths = list(map(len, frames))
     head = struct.pack(f"<I{len(frames)}Q", len(frames), *lengths)
     if sum(lengths) < SHORT:
-        return [(head + b"".join(map(raw, frames)), [], sent)]
+        return [(b"".join((head, *frames)), [], sent)]
     found: list[Piece] = []
     row = [head]
     for frame, length in zip(frames, lengths, strict=True):
         if length < SHORT:
-            row.append(raw(frame))
+            row.append(frame)
             continue
         if row:
             found.append((b"".join(row), [], None))
             row = []
-        found.append((raw(frame), [], None))
+        found.append((frame, [], None))
     if row:
         found.append((b"".join(row), [], None))
     data, parts, _ = found.pop()
