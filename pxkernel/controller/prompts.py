@@ -96,8 +96,9 @@ class Prompts:
 
     def flush(self, now: float) -> None:
         """Pass on what has waited long enough."""
-        for prompt in [p for p in self._prompts.values() if p.due is not None and p.due <= now]:
-            self._pass_on(prompt)
+        if self._prompts:
+            for prompt in [p for p in self._prompts.values() if p.due is not None and p.due <= now]:
+                self._pass_on(prompt)
 
     def _pass_on(self, prompt: Prompt | None) -> None:
         if prompt is not None and prompt.due is not None:

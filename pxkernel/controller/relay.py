@@ -42,8 +42,8 @@ class Outbox:
     results: list[list[Any]] = field(default_factory=list)
     result_payloads: list[Sequence[Any]] = field(default_factory=list)
     settled: list[list[Any]] = field(default_factory=list)
-    #: When what has settled goes out at the latest.
-    due: float = 0.0
+    #: When what there is goes out at the latest; None: there is nothing.
+    due: float | None = None
     #: Bytes of submissions that have been passed on and not been acknowledged.
     unacknowledged: int = 0
     #: Bytes of output, by task, that the client had no credit for.
@@ -52,6 +52,7 @@ class Outbox:
     lent: Lent = field(default_factory=Lent)
 
     def add_output(self, task_id: str, message: KernelMessage) -> None:
+        self.due = 0.0
         self.outputs.append([task_id, message.msg_type, message.engine])
         self.output_payloads.append([message.content, *message.buffers])
 
@@ -60,24 +61,20 @@ class Outbox:
             self.dropped[task_id] = self.dropped.get(task_id, 0) + amount
 
     def add_result(self, task_id: str, record: dict[str, Any], frames: Sequence[Any]) -> None:
+        self.due = 0.0
         self.results.append([task_id, record])
         self.result_payloads.append(frames)
         self.lent.add(frames)
 
     def settle(self, task_id: str, now: float) -> None:
-        if not self.settled:
+        if self.due is None:
             self.due = now + SETTLED_DELAY
         self.settled.append([task_id, self.dropped.pop(task_id, 0)])
-
-    def wait(self, now: float) -> float | None:
-        """How many seconds may pass before ``take``; None: there is nothing to take."""
-        if self.outputs or self.results:
-            return 0.0
-        return max(0.0, self.due - now) if self.settled else None
 
     def take(self) -> list[Message]:
         """The messages of this turn."""
         messages: list[Message] = []
+        self.due = None
         if self.outputs:
             messages.append(Outputs(self.outputs, tuple(self.output_payloads)))
             self.outputs, self.output_payloads = [], []
@@ -113,6 +110,8 @@ class Relay:
         self._handle = handle
         self._send = send
         self._outboxes: dict[str, Outbox] = {}
+        #: Those that have got something since they were flushed.
+        self._filled: dict[str, Outbox] = {}
         #: The clients that get a copy of every output.
         self._watchers: set[str] = set()
 
@@ -127,15 +126,23 @@ class Relay:
 
     def close(self, client: str) -> None:
         del self._outboxes[client]
+        self._filled.pop(client, None)
         self._watchers.discard(client)
+
+    def _filling(self, client: str) -> Outbox | None:
+        """The outbox of a client, which gets something; None: the client has left."""
+        outbox = self._outboxes.get(client)
+        if outbox is not None:
+            self._filled[client] = outbox
+        return outbox
 
     def output(self, client: str, task: str, message: KernelMessage) -> None:
         """Pass an output on, or count it as dropped if the client has no credit."""
         if message.msg_type in OUTPUT_TYPES:
             for watcher in self._watchers - {client}:
-                if self._core.spend(watcher, message.size):
-                    self._outboxes[watcher].add_output(task, message)
-        outbox = self._outboxes.get(client)
+                if self._core.spend(watcher, message.size) and (outbox := self._filling(watcher)) is not None:
+                    outbox.add_output(task, message)
+        outbox = self._filling(client)
         if outbox is None:
             return
         if self._core.spend(client, message.size):
@@ -145,7 +152,7 @@ class Relay:
 
     def deliver(self, client: str, tasks: Sequence[str]) -> None:
         """Pass on the results of tasks, and what was asked for again."""
-        outbox = self._outboxes.get(client)
+        outbox = self._filling(client)
         for task in tasks:
             if task not in self._book:
                 self._deliver_read(client, task)
@@ -157,7 +164,7 @@ class Relay:
 
     def _deliver_read(self, client: str, read: str) -> None:
         entry, announced = self._book.take(read)
-        outbox = self._outboxes.get(client)
+        outbox = self._filling(client)
         if outbox is None:
             return
         if entry is None or entry.record is None or entry.result is None:
@@ -174,7 +181,7 @@ class Relay:
     def settle(self, client: str, task: str) -> None:
         """All output of a task has been passed on."""
         self._book.settled(task)
-        if (outbox := self._outboxes.get(client)) is not None:
+        if (outbox := self._filling(client)) is not None:
             outbox.settle(task, time.monotonic())
 
     def acked(self, client: str, message: Ack) -> None:
@@ -193,20 +200,22 @@ class Relay:
             self._send(client, Ack(outbox.unacknowledged))
             outbox.unacknowledged = 0
 
-    def waits(self, now: float) -> list[float]:
-        """How many seconds may pass before ``flush_due``, by client."""
-        return [wait for outbox in self._outboxes.values() if (wait := outbox.wait(now)) is not None]
+    def due(self) -> float | None:
+        """When to ``flush_due``; None: there is nothing."""
+        if not self._filled:
+            return None
+        return min((outbox.due for outbox in self._filled.values() if outbox.due is not None), default=None)
 
-    def flush_due(self) -> None:
+    def flush_due(self, now: float) -> None:
         """Send what is not to wait any longer."""
-        now = time.monotonic()
-        for client, outbox in list(self._outboxes.items()):
-            if outbox.wait(now) == 0:
-                self.flush(client)
+        if self._filled:
+            for client, outbox in list(self._filled.items()):
+                if outbox.due is None or outbox.due <= now:
+                    self.flush(client)
 
     def flush(self, client: str) -> None:
         """Send what there is for a client."""
-        if (outbox := self._outboxes.get(client)) is not None:
+        if (outbox := self._filled.pop(client, None)) is not None:
             for message in outbox.take():
                 self._send(client, message)
 

@@ -66,7 +66,8 @@ class RemoteClients:
         return self._next if self._clients else None
 
     def check(self, now: float) -> None:
-        """Send to each of them: it is time."""
-        self._next = now + INTERVAL
-        for client in list(self._clients):
-            self._send(client, Ack(0))
+        """Send to each of them, if it is time."""
+        if self._clients and now >= self._next:
+            self._next = now + INTERVAL
+            for client in list(self._clients):
+                self._send(client, Ack(0))

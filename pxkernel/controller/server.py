@@ -166,37 +166,37 @@ class Server:
         for channel, descriptor in self._channels.descriptors().items():
             self._loop.watch(descriptor, partial(self._channel_ready, channel))
         while not self._stopped:
-            now = time.monotonic()
-            timeout = self._timeout(now)
+            self._read_sockets()
+            timeout = self._timeout()
             # To find out how long to wait, kernels are greeted, and sending may hide what has come.
-            if self._pending:
-                self._read_sockets()
-                timeout = 0.0
-            self._loop.turn(timeout)
+            self._loop.turn(0.0 if self._channels.pending or self._front.pending else timeout)
             guarded(self._do_what_is_due)
         self._close()
 
     def _channel_ready(self, channel: str, events: int) -> None:
         self._channels.pending.add(channel)
 
-    @property
-    def _pending(self) -> bool:
-        """Whether zmq may have received more than its descriptors tell."""
-        return bool(self._channels.pending) or self._front.pending
-
     def _read_sockets(self) -> None:
-        """Read what zmq has received."""
-        for channel in list(self._channels.pending):
-            guarded(self._read_kernels, channel)
+        """Read what zmq may have received: its descriptors do not tell of all."""
+        if self._channels.pending:
+            for channel in list(self._channels.pending):
+                guarded(self._read_kernels, channel)
         if self._front.pending:
             guarded(self._front.read_remote)
 
     def _timeout(self) -> float | None:
         now = time.monotonic()
-        times = [t - now for t in (self._core.deadline(), self._channels.greet(now)) if t is not None]
-        waits = (self._prompts.wait(now), self._remote.wait(now), *self._relay.waits(now))
-        times += [wait for wait in waits if wait is not None]
-        return max(0.0, min(times)) if times else None
+        due = (self._core.deadline(), self._channels.greet(now), self._prompts.due(), self._remote.due(), self._relay.due())
+        moments = [moment for moment in due if moment is not None]
+        return max(0.0, min(moments) - now) if moments else None
+
+    def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        if (deadline := self._core.deadline()) is not None and now >= deadline:
+            guarded(self._handle, e.Ticked())
+        self._prompts.flush(now)
+        self._remote.check(now)
+        self._relay.flush_due(now)
 
     def _launcher_tells(self, name: str, *args: Any) -> None:
         """Called in the launcher's thread."""
@@ -465,12 +465,6 @@ class Server:
             # In the order of events: what an engine has done is told before that it has gone.
             self._relay.flush(client)
             self._to_client(client, changed)
-
-    def _flush_due(self) -> None:
-        now = time.monotonic()
-        self._prompts.flush(now)
-        self._remote.check(now)
-        self._relay.flush_due()
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
