@@ -131,7 +131,7 @@ class Connection:
     def _first_answer(self, timeout: float) -> Welcome:
         end = time.monotonic() + timeout
         while (left := end - time.monotonic()) > 0:
-            _, readable = self._link.wait(self._wake_read, left)
+            _, _, readable = self._link.wait(self._wake_read, left)
             try:
                 frames = self._link.receive() if readable else []
             except EOFError:
@@ -231,13 +231,15 @@ class Connection:
     def _run(self) -> None:
         self._take(self._early)
         while not self._lost and (self._outgoing or not self._closing):
-            woken, readable = self._link.wait(self._wake_read, None)
+            woken, writable, readable = self._link.wait(self._wake_read, None)
             if woken:
                 os.read(self._wake_read, 4096)
             # Cleared before the queue is read: who appends after that wakes again.
             self._woken = False
-            self._send_all()
-            self._tell_unsent()
+            if woken or writable or self._outgoing:
+                self._send_all()
+            if self._unsent:
+                self._tell_unsent()
             if readable:
                 self._receive_all()
         with self._sending:
@@ -315,18 +317,29 @@ class Connection:
             elif isinstance(message, Refused):
                 self._lose(message.reason)
             else:
-                self._awaiting = self._awaiting and not isinstance(message, Results)
-                self._on_message(message)
-                if isinstance(message, Results | Outputs):
-                    self._acknowledge(isinstance(message, Outputs), message.payloads)
+                self._received(message)
 
-    def _acknowledge(self, outputs: bool, payloads: Sequence[Payload]) -> None:
+    def _received(self, message: Message) -> None:
+        """Give a message to the handler; what it tells to other threads they do when this one waits again, so that is last."""
+        if isinstance(message, Results):
+            self._awaiting = False
+            due = self._count(False, message.payloads)
+        else:
+            due = isinstance(message, Outputs) and self._count(True, message.payloads)
+        self._on_message(message)
+        if due:
+            self._acknowledge(isinstance(message, Outputs))
+
+    def _count(self, outputs: bool, payloads: Sequence[Payload]) -> bool:
+        """Count what has come; whether it is to be acknowledged when it has been opened."""
         self._unacknowledged[outputs] += sum(map(size, payloads))
         # The controller keeps shared memory until it knows that it has been opened here.
-        if self._unacknowledged[outputs] > ACKNOWLEDGED or any(map(is_shared, payloads)):
-            with self._sending:
-                self._link.send(self._codec.encode(Ack(self._unacknowledged[outputs], outputs)))
-            self._unacknowledged[outputs] = 0
+        return self._unacknowledged[outputs] > ACKNOWLEDGED or any(map(is_shared, payloads))
+
+    def _acknowledge(self, outputs: bool) -> None:
+        with self._sending:
+            self._link.send(self._codec.encode(Ack(self._unacknowledged[outputs], outputs)))
+        self._unacknowledged[outputs] = 0
 
     def _lose(self, reason: str) -> None:
         if not self._lost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
+from select import POLLIN, POLLOUT
 from typing import Any, Protocol
 
 import zmq
@@ -23,10 +24,10 @@ class Link(Protocol):
     def flush(self) -> bool:
         """Send what has not gone; whether all has."""
 
-    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
+    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool, bool]:
         """Wait until the descriptor ``wake`` or this can be read, or more can be sent, at most ``timeout`` seconds.
 
-        Whether ``wake`` can be read, and whether this can.
+        Whether ``wake`` can be read, whether there is more to ``flush``, and whether this can be read.
         """
 
     def receive(self) -> list[list[Any]]:
@@ -57,8 +58,10 @@ class LocalLink:
         self._stream = Stream.connect(address)
         #: Takes the ``pieces`` of a message over, as ``Stream.take``; ``flush`` sends them.
         self.take = self._stream.take
+        self._descriptor = self._stream.fileno()
         self._poll = select.poll()
-        self._poll.register(self._stream, select.POLLIN)
+        #: What is waited for, by descriptor.
+        self._waited_for: dict[int, int] = {}
 
     def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
         def sent() -> None:
@@ -76,11 +79,15 @@ class LocalLink:
             self._stream.drop()
             return True
 
-    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
-        self._poll.register(wake, select.POLLIN)
-        self._poll.modify(self._stream, select.POLLIN | (select.POLLOUT if self._stream.unsent else 0))
+    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool, bool]:
+        wanted = {wake: POLLIN, self._descriptor: POLLIN | POLLOUT if self._stream.unsent else POLLIN}
+        if wanted != self._waited_for:
+            for descriptor, events in wanted.items():
+                self._poll.register(descriptor, events)
+            self._waited_for = wanted
         ready = dict(self._poll.poll(None if timeout is None else timeout * 1000))
-        return wake in ready, bool(ready.get(self._stream.fileno(), 0) & ~select.POLLOUT)
+        events = ready.get(self._descriptor, 0)
+        return wake in ready, bool(events & POLLOUT), bool(events & ~POLLOUT)
 
     def receive(self) -> list[list[Any]]:
         try:
@@ -125,7 +132,7 @@ class RemoteLink:
     def flush(self) -> bool:
         return True  # zmq sends
 
-    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool]:
+    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool, bool]:
         poller = zmq.Poller()
         for source in (self._socket, self._monitor, wake):
             poller.register(source, zmq.POLLIN)
@@ -133,7 +140,7 @@ class RemoteLink:
         if self._monitor in ready:
             self._monitor.recv_multipart()
             self._broken = True
-        return wake in ready, self._broken or self._socket in ready
+        return wake in ready, False, self._broken or self._socket in ready
 
     def receive(self) -> list[list[Any]]:
         messages: list[list[Any]] = []

@@ -48,6 +48,8 @@ class Outbox:
     unacknowledged: int = 0
     #: Bytes of output, by task, that the client had no credit for.
     dropped: dict[str, int] = field(default_factory=dict)
+    #: Tasks whose results are among what waits.
+    delivered: list[str] = field(default_factory=list)
     #: Results that it may still have to open.
     lent: Lent = field(default_factory=Lent)
 
@@ -125,9 +127,10 @@ class Relay:
         self._outboxes[client] = Outbox()
 
     def close(self, client: str) -> None:
-        del self._outboxes[client]
+        outbox = self._outboxes.pop(client)
         self._filled.pop(client, None)
         self._watchers.discard(client)
+        self._tell_delivered(outbox)
 
     def _filling(self, client: str) -> Outbox | None:
         """The outbox of a client, which gets something; None: the client has left."""
@@ -158,9 +161,11 @@ class Relay:
                 self._deliver_read(client, task)
                 continue
             entry = self._book[task]
-            if outbox is not None:
+            if outbox is None:
+                self._book.delivered(task)
+            else:
                 outbox.add_result(task, entry.record or {}, entry.result or ())
-            self._book.delivered(task)
+                outbox.delivered.append(task)
 
     def _deliver_read(self, client: str, read: str) -> None:
         entry, announced = self._book.take(read)
@@ -218,6 +223,13 @@ class Relay:
         if (outbox := self._filled.pop(client, None)) is not None:
             for message in outbox.take():
                 self._send(client, message)
+            # When they are on their way: nobody waits for the store.
+            self._tell_delivered(outbox)
+
+    def _tell_delivered(self, outbox: Outbox) -> None:
+        delivered, outbox.delivered = outbox.delivered, []
+        for task in delivered:
+            self._book.delivered(task)
 
 
 def cell_record(message: KernelMessage) -> dict[str, Any]:
