@@ -13,8 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PxkernelError, RemoteError, TaskAborted, composite_error
@@ -213,8 +211,16 @@ class Arrivals(Future[Any]):
     def _listen(self, timeout: float | None, finished: Callable[[], bool], show: bool = False) -> bool:
         """Wait for ``finished``, which can change with every message; show output as it comes."""
         end = deadline(timeout)
-        changes: SimpleQueue[None] = SimpleQueue()
-        listener = partial(changes.put, None)
+        # No SimpleQueue: its `get` may wait for ever if its time is over before it has begun to wait (CPython 3.11).
+        unchanged = threading.Lock()
+        unchanged.acquire()
+
+        def listener() -> None:
+            # Of several changes one is enough.
+            if unchanged.locked():
+                with contextlib.suppress(RuntimeError):
+                    unchanged.release()
+
         self._listeners.append(listener)
         try:
             while True:
@@ -229,11 +235,9 @@ class Arrivals(Future[Any]):
                 if seconds <= 0:
                     return False
                 holding = show and self._live.holding and seconds > HOLD
-                try:
-                    changes.get(timeout=HOLD if holding else min(seconds, LONGEST_WAIT))
-                except Empty:
-                    if holding:
-                        self._live.release()
+                changed = unchanged.acquire(timeout=HOLD if holding else min(seconds, LONGEST_WAIT))
+                if holding and not changed:
+                    self._live.release()
         finally:
             self._listeners.remove(listener)
 

@@ -373,7 +373,7 @@ def _lists(answered: Answered) -> dict[str, list[str]]:
     """The lists of ids of an answer that has them in its payloads, page by page (``controller.search``)."""
     places, payloads = answered
     return {
-        name: [msg_id for (page,) in payloads[first:behind] for msg_id in json.loads(bytes(raw(page)))]
+        name: [msg_id for (page,) in payloads[first:behind] for msg_id in json.loads(bytes(page))]
         for name, (first, behind) in places.items()
     }
 

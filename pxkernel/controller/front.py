@@ -26,7 +26,7 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol.messages import Answer, Finished, Hello, Message, Refused
 from ..protocol.sharing import can_open, inlined
 from ..protocol.sockets import notice_the_end, receive, send
-from ..protocol.stream import Stream, wait
+from ..protocol.stream import Stream, pieces, wait
 from ..protocol.wire import Codec
 from .keys import Keys
 
@@ -55,6 +55,8 @@ class LocalPeer:
         self._selector = selector
         self._read = read
         self._gone = False
+        #: Whether the selector is to tell when more can be sent.
+        self._waits = False
         selector.register(stream, selectors.EVENT_READ, self._ready)
 
     def _ready(self, events: int) -> None:
@@ -62,23 +64,24 @@ class LocalPeer:
             # It was closed after the selector saw this.
             return
         if events & selectors.EVENT_WRITE:
-            self._write(self.stream.flush)
+            self._flush()
         if events & selectors.EVENT_READ:
             self._read(self)
 
     def send(self, frames: Sequence[Any]) -> bool:
         if not self._gone:
-            self._write(lambda: self.stream.send(frames))
+            self.stream.take(pieces(frames))
+            self._flush()
         return not self._gone
 
-    def _write(self, write: Callable[[], bool]) -> None:
-        waited = self.stream.unsent
+    def _flush(self) -> None:
         try:
-            done = write()
+            done = self.stream.flush()
         except OSError:
             # What it has sent before it went is still to be read.
             self._gone = done = True
-        if done == waited:
+        if done is self._waits:
+            self._waits = not done
             events = selectors.EVENT_READ if done else selectors.EVENT_READ | selectors.EVENT_WRITE
             self._selector.modify(self.stream, events, self._ready)
 

@@ -10,8 +10,9 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 #: Called with the events of a descriptor.
 Ready = Callable[[int], None]
 #: More seconds than these epoll cannot count: whatever is due later is waited for again.
@@ -62,10 +63,11 @@ class Loop:
         self.selector.close()
 
 
-def guarded(function: Callable[..., None], *args: Any) -> None:
-    """Call a function: one peer that makes no sense must not take the cluster of all others down."""
+def guarded(function: Callable[..., T], *args: Any) -> T | None:
+    """Call a function, None if it fails: one peer that makes no sense must not take the cluster of all others down."""
     try:
-        function(*args)
+        return function(*args)
     except Exception:
         traceback.print_exc()
         sys.stderr.flush()
+        return None

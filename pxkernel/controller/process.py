@@ -13,7 +13,6 @@ from .restore import make_way
 from .server import Server
 from .settings import Settings
 
-
 #: The thresholds of the garbage collector: by default it would take 5 to 10 of the microseconds that a task costs.
 COLLECT = (10_000, 20, 20)
 

@@ -90,15 +90,13 @@ class Prompts:
         self._pass_on(self._prompts.get(task))
         return True
 
-    def due(self) -> float | None:
-        """When ``flush`` has something to do; None: nothing waits."""
-        return min((p.due for p in self._prompts.values() if p.due is not None), default=None) if self._prompts else None
-
-    def flush(self, now: float) -> None:
-        """Pass on what has waited long enough."""
-        if self._prompts:
-            for prompt in [p for p in self._prompts.values() if p.due is not None and p.due <= now]:
-                self._pass_on(prompt)
+    def flush(self, now: float) -> float | None:
+        """Pass on what has waited long enough; returns when to call again, None: nothing waits."""
+        if not self._prompts:
+            return None
+        for prompt in [p for p in self._prompts.values() if p.due is not None and p.due <= now]:
+            self._pass_on(prompt)
+        return min((p.due for p in self._prompts.values() if p.due is not None), default=None)
 
     def _pass_on(self, prompt: Prompt | None) -> None:
         if prompt is not None and prompt.due is not None:

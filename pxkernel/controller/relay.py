@@ -205,18 +205,14 @@ class Relay:
             self._send(client, Ack(outbox.unacknowledged))
             outbox.unacknowledged = 0
 
-    def due(self) -> float | None:
-        """When to ``flush_due``; None: there is nothing."""
+    def flush_due(self, now: float) -> float | None:
+        """Send what is not to wait any longer; returns when to call again, None: there is nothing."""
         if not self._filled:
             return None
+        for client, outbox in list(self._filled.items()):
+            if outbox.due is None or outbox.due <= now:
+                self.flush(client)
         return min((outbox.due for outbox in self._filled.values() if outbox.due is not None), default=None)
-
-    def flush_due(self, now: float) -> None:
-        """Send what is not to wait any longer."""
-        if self._filled:
-            for client, outbox in list(self._filled.items()):
-                if outbox.due is None or outbox.due <= now:
-                    self.flush(client)
 
     def flush(self, client: str) -> None:
         """Send what there is for a client."""

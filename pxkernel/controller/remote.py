@@ -61,13 +61,12 @@ class RemoteClients:
     def remove(self, client: str) -> None:
         self._clients.discard(client)
 
-    def due(self) -> float | None:
-        """When to ``check``; None: there is nobody."""
-        return self._next if self._clients else None
-
-    def check(self, now: float) -> None:
-        """Send to each of them, if it is time."""
-        if self._clients and now >= self._next:
+    def check(self, now: float) -> float | None:
+        """Send to each of them, if it is time; returns when to call again, None: there is nobody."""
+        if not self._clients:
+            return None
+        if now >= self._next:
             self._next = now + INTERVAL
             for client in list(self._clients):
                 self._send(client, Ack(0))
+        return self._next if self._clients else None

@@ -167,10 +167,9 @@ class Server:
             self._loop.watch(descriptor, partial(self._channel_ready, channel))
         while not self._stopped:
             self._read_sockets()
-            timeout = self._timeout()
-            # To find out how long to wait, kernels are greeted, and sending may hide what has come.
+            timeout = guarded(self._attend)
+            # Kernels are greeted there, and sending may hide what has come.
             self._loop.turn(0.0 if self._channels.pending or self._front.pending else timeout)
-            guarded(self._do_what_is_due)
         self._close()
 
     def _channel_ready(self, channel: str, events: int) -> None:
@@ -184,19 +183,20 @@ class Server:
         if self._front.pending:
             guarded(self._front.read_remote)
 
-    def _timeout(self) -> float | None:
+    def _attend(self) -> float | None:
+        """Do what is due; in how many seconds something else is, None: not before something comes."""
         now = time.monotonic()
-        due = (self._core.deadline(), self._channels.greet(now), self._prompts.due(), self._remote.due(), self._relay.due())
-        moments = [moment for moment in due if moment is not None]
-        return max(0.0, min(moments) - now) if moments else None
-
-    def _do_what_is_due(self) -> None:
-        now = time.monotonic()
-        if (deadline := self._core.deadline()) is not None and now >= deadline:
+        deadline = self._core.deadline()
+        if deadline is not None and now >= deadline:
             guarded(self._handle, e.Ticked())
-        self._prompts.flush(now)
-        self._remote.check(now)
-        self._relay.flush_due(now)
+            deadline = self._core.deadline()
+        # The relay is last: it has what the others bring about.
+        moments = (
+            deadline, self._channels.greet(now), self._prompts.flush(now), self._remote.check(now),
+            self._relay.flush_due(now),
+        )  # fmt: skip
+        due = [moment for moment in moments if moment is not None]
+        return max(0.0, min(due) - now) if due else None
 
     def _launcher_tells(self, name: str, *args: Any) -> None:
         """Called in the launcher's thread."""

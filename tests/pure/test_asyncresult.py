@@ -188,6 +188,12 @@ def test_waiting_with_a_bar_for_nonsense(result, options):
         result.wait_interactive(**options)
 
 
+def test_a_wait_that_is_over_at_once_ends(one):
+    """Python's own queue waited for ever once in some ten thousand times."""
+    for _ in range(30_000):
+        assert one._listen(1e-9, lambda: False) is False
+
+
 def test_output_may_come_later(one):
     """AR-32"""
     finish(one, 0)

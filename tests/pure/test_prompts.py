@@ -64,11 +64,11 @@ def test_a_question_waits_for_the_output_before_it(around):
     around.cell_asks()
     ((engine, channel, msg_type, _, mark),) = around.to_kernels
     assert (engine, channel, msg_type) == (3, "control", "kernel_info_request")
-    assert around.to_clients == [] and 0 < around.prompts.due() <= prompts.OUTPUT_DELAY
+    assert around.to_clients == [] and 0 < around.prompts.flush(0.0) <= prompts.OUTPUT_DELAY
     assert not around.idle("c:1")
     assert around.idle(mark)
     assert around.to_clients == [("c", InputRequest("c:1", ([QUESTION],)))]
-    assert around.prompts.due() is None
+    assert around.prompts.flush(0.0) is None
     assert not around.idle(mark)
 
 
@@ -110,7 +110,7 @@ def test_a_question_of_nobody_meets_the_end_of_the_input(around):
     around.prompts.flush(1.0)
     assert around.to_kernels[-1][2:4] == ("input_reply", {"value": "\x04"})
     around.prompts.task_asks(b"nobody", InputRequest("c:2", ([QUESTION],)))
-    assert around.prompts.due() is None
+    assert around.prompts.flush(0.0) is None
 
 
 def test_a_client_that_goes_leaves_no_engine_waiting(around):
@@ -120,7 +120,7 @@ def test_a_client_that_goes_leaves_no_engine_waiting(around):
     around.prompts.client_gone("c")
     assert around.to_kernels[-1][2:4] == ("input_reply", {"value": "\x04"})
     assert [message.payloads for _, message in around.to_engines] == [([prompts.END_OF_INPUT],)]
-    assert around.prompts.due() is not None
+    assert around.prompts.flush(0.0) is not None
 
 
 def test_a_task_that_has_ended_asks_nothing(around):

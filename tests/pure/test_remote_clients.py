@@ -22,18 +22,16 @@ def remote(sent):
 
 
 def test_nobody(remote, sent):
-    assert remote.due() is None
-    remote.check(0.0)
+    assert remote.check(0.0) is None
     assert sent == []
 
 
 def test_now_and_then(remote, sent):
     remote.add("a")
-    assert remote.due() <= 100.0
-    remote.check(100.0)
-    remote.check(100.0 + INTERVAL / 2)
-    assert sent == [("a", Ack(0))] and remote.due() == 100.0 + INTERVAL
-    remote.check(100.0 + INTERVAL)
+    assert remote.check(100.0) == 100.0 + INTERVAL
+    assert remote.check(100.0 + INTERVAL / 2) == 100.0 + INTERVAL
+    assert sent == [("a", Ack(0))]
+    assert remote.check(100.0 + INTERVAL) == 100.0 + 2 * INTERVAL
     assert len(sent) == 2
 
 
@@ -41,8 +39,7 @@ def test_who_is_found_to_be_gone_is_forgotten():
     remote = RemoteClients(lambda client, message: remote.remove(client))
     remote.add("a")
     remote.add("b")
-    remote.check(1.0)
-    assert remote.due() is None
+    assert remote.check(1.0) is None
     remote.remove("never there")
 
 
