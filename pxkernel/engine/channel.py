@@ -250,7 +250,7 @@ class TaskChannel:
             self._cells = max(0, self._cells - 1)
             if not self._cells:
                 self._gate.end()
-                self._tell_inherited()
+                self._inheritance_is_over()
             self._loop.add_callback(self._serve)
 
     # -- serving ------------------------------------------------------------------------------------------------------
@@ -308,7 +308,9 @@ class TaskChannel:
 
     def _dial_again(self, cluster: ClusterFile) -> None:
         """Greet the next controller. Called in a thread, because a task may run for hours."""
-        running = self._gate.running
+        # First of all: what came from the last one must not start now.
+        self._connected = False
+        running = self._running()
         stream = Stream.connect(cluster.address)
         stream.send(self._codec.encode(self._hello("engine", running=running)))
         self._listener.dial(self._hello("listener"))
@@ -320,12 +322,15 @@ class TaskChannel:
         self._stream, self._lent, self._inherited, self._connected = stream, Lent(), running, True
         self._queue.clear()
         self._loop.add_handler(stream, lambda *_: self._serve(), IOLoop.READ)
-        self._tell_inherited()
+        if self._running() != running:
+            self._inheritance_is_over()
 
-    def _tell_inherited(self) -> None:
-        """Tell the controller when what it has inherited is over."""
-        if self._inherited is not None and self._gate.running != self._inherited:
-            over, self._inherited = self._inherited, None
+    def _running(self) -> str | None:
+        return self._task if self._task_runs else self._gate.running
+
+    def _inheritance_is_over(self) -> None:
+        over, self._inherited = self._inherited, None
+        if over is not None:
             self._send(Finished([[over, {}]], ((),)))
 
     def _serve(self) -> None:
@@ -402,7 +407,7 @@ class TaskChannel:
         else:
             self._unsettled = task_id
         if task_id == self._inherited:
-            self._tell_inherited()
+            self._inheritance_is_over()
         else:
             if isinstance(frames, Shared):
                 self._lent.add(frames)

@@ -74,6 +74,7 @@ def test_a_taken_over_engine_that_dies_is_told(start, wait_for, gone):
         with pytest.raises(px.EngineError, match=r"(?s)engine 1 died \(exit code unknown\).*Segmentation fault"):
             crash.get(SOON)
         cluster.restart_engine_sync(1)
+        wait_for(lambda: rc.ids == [0, 1], SOON)
         assert rc[:].apply_sync(lambda: 1) == [1, 1]
         engine = rc.engine_info(0)["pid"]
     cluster.stop_cluster_sync()
@@ -194,14 +195,16 @@ def test_a_new_controller_that_cannot_start_ends_nothing(start, wait_for, tmp_pa
 
 
 def test_an_engine_that_does_not_answer_comes_later(start, wait_for):
-    cluster, rc = start(engine_timeout=1)
+    cluster, rc = start()
     rc[:].push({"a": 1}, block=True)
     pids = rc[:].apply_sync(os.getpid)
     rc.close()
     kill_controller(cluster, wait_for)
     os.kill(pids[1], signal.SIGSTOP)
+    cluster.engine_timeout = 1
     with cluster.start_and_connect_sync() as rc:
-        assert rc.ids == [0] and [engine["state"] for engine in cluster.engine_set.engines] == ["running", "starting"]
+        wait_for(lambda: rc.ids == [0], SOON)
+        assert [engine["state"] for engine in cluster.engine_set.engines] == ["running", "starting"]
         os.kill(pids[1], signal.SIGCONT)
         rc.wait_for_engines(2, timeout=SOON)
         assert rc[:]["a"] == [1, 1]
@@ -430,7 +433,8 @@ def test_killed_once_more(before, restored, wait_for, tmp_path):
         assert later[2].get(SOON) and rc[:]["after"] == ["no", "no", "to the end"]
         assert rc[:].apply_sync(os.getpid) == pids[:3]
         cluster.restart_engines_sync()
-        assert rc.ids == [0, 1, 2, 3] and not set(rc[:].apply_sync(os.getpid)) & set(pids)
+        wait_for(lambda: rc.ids == [0, 1, 2, 3], SOON)
+        assert not set(rc[:].apply_sync(os.getpid)) & set(pids)
         assert rc[:].apply_sync(lambda: __import__("os").environ["A"]) == ["b"] * 4
         cluster.stop_engine_sync(0)
         assert cluster.start_engines_sync(1) == "1"
