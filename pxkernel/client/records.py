@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import (
@@ -118,11 +119,23 @@ class ExecuteReply:
 class Part:
     """One call on one engine, from its submission to its last output. The I/O thread writes it, others read."""
 
-    __slots__ = (
-        "after", "buffers", "code", "dropped", "engine_id", "engine_uuid", "error", "failures", "follow", "frames",
-        "label", "lent", "method", "msg_id", "outputs", "published", "received", "record", "settled", "size", "started",
-        "submitted", "unpublished",
-    )  # fmt: skip
+    label: str | None = None
+    #: The message ids that a balanced call depends on.
+    after: Sequence[str] = ()
+    follow: Sequence[str] = ()
+    #: The payload, as long as somebody may have to open its shared memory.
+    lent: Shared | None = None
+    received: float | None = None
+    record: Mapping[str, Any] = MappingProxyType({})
+    frames: Sequence[Any] = ()
+    error: PxkernelError | None = None
+    #: The errors of a map's items, by their index in this part.
+    failures: Mapping[int, RemoteError] = MappingProxyType({})
+    settled = False
+    #: It was too late to take it back.
+    started = False
+    #: Bytes of output that came faster than this client read.
+    dropped = 0
 
     def __init__(self, msg_id: str, engine_id: int | None, engine_uuid: str, method: str, code: str, size: int, now: float):
         self.msg_id = msg_id
@@ -132,29 +145,12 @@ class Part:
         self.code = code
         #: Items of a map, 1 for everything else.
         self.size = size
-        self.label: str | None = None
-        #: The message ids that a balanced call depends on.
-        self.after: Sequence[str] = ()
-        self.follow: Sequence[str] = ()
-        #: The payload, as long as somebody may have to open its shared memory.
-        self.lent: Shared | None = None
         self.submitted = now
-        self.received: float | None = None
-        self.record: dict[str, Any] = {}
-        self.frames: Sequence[Any] = ()
-        self.error: PxkernelError | None = None
-        #: The errors of a map's items, by their index in this part.
-        self.failures: dict[int, RemoteError] = {}
         #: (message type, content, buffers) in the order of arrival.
         self.outputs: list[tuple[str, dict[str, Any], list[Any]]] = []
         #: What ``publish_data`` has sent: by name, and the pickles that nobody has asked for yet.
         self.published: dict[str, Any] = {}
         self.unpublished: list[Sequence[Any]] = []
-        self.settled = False
-        #: It was too late to take it back.
-        self.started = False
-        #: Bytes of output that came faster than this client read.
-        self.dropped = 0
 
     @property
     def done(self) -> bool:

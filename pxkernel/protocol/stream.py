@@ -16,6 +16,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from struct import unpack_from
 from typing import Any
 from weakref import WeakSet
 
@@ -174,14 +175,13 @@ class Stream:
     def _whole_messages(self, data: bytes) -> list[list[Any]]:
         messages: list[list[Any]] = []
         start, filled = 0, len(data)
-        while filled - start >= _COUNT.size:
+        while (at := start + _COUNT.size) <= filled:
             (count,) = _COUNT.unpack_from(data, start)
             if count > MOST_FRAMES:
                 raise ProtocolError(f"a message of {count:,} frames")
-            begin = start + _COUNT.size + 8 * count
-            if begin > filled:
+            if (begin := at + 8 * count) > filled:
                 break
-            lengths = struct.unpack_from(f"<{count}Q", data, start + _COUNT.size)
+            lengths = unpack_from(f"<{count}Q", data, at)
             end = begin + sum(lengths)
             if end > filled:
                 if end - start > READ:
@@ -190,8 +190,7 @@ class Stream:
                 break
             frames: list[Any] = []
             for length in lengths:
-                frames.append(data[begin : begin + length])
-                begin += length
+                frames.append(data[begin : (begin := begin + length)])
             messages.append(frames)
             start = end
         self._rest = data[start:]
