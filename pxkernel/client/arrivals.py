@@ -37,6 +37,7 @@ OUTPUT_TIMEOUT = 10.0
 
 #: The states of a Future that is not done.
 _OPEN = frozenset({"PENDING", "RUNNING"})
+_CANCELLED = frozenset({"CANCELLED", "CANCELLED_AND_NOTIFIED"})
 
 
 class Arrivals(Future[Any]):
@@ -190,6 +191,10 @@ class Arrivals(Future[Any]):
     def done(self) -> bool:
         """As ``Future.done``, without its lock: it is asked several times for every call."""
         return self._state not in _OPEN
+
+    def cancelled(self) -> bool:
+        """As ``Future.cancelled``, without its lock."""
+        return self._state in _CANCELLED
 
     def ready(self) -> bool:
         """Whether every engine has answered."""

@@ -312,7 +312,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         if label is not None and not isinstance(label, str):
             raise TypeError(f"label must be a string, not {label!r}")
         if kind not in ("execute", "cell"):
-            self._members.check_python([engine for _, engines in calls for engine in engines])
+            self._members.check_python(engine for _, engines in calls for engine in engines)
         calls = [(self._connection.prepared(payload, copy), engines) for payload, engines in calls]
         parts, message = self._prepare(kind, calls, method, code, sizes, label, options or {}, terms)
         result = make(self, parts)

@@ -25,6 +25,8 @@ class Membership:
     def __init__(self) -> None:
         #: What is known of the engines that are ready or being restarted, by id.
         self.engines: dict[int, dict[str, Any]] = {}
+        #: Those of them that understand source code only.
+        self._foreign: frozenset[int] = frozenset()
         #: Why others have gone.
         self.left: dict[int, str] = {}
         self._restarting: set[int] = set()
@@ -41,8 +43,7 @@ class Membership:
         EngineError
             An engine is a kernel of another language, or has not loaded pxkernel.engine.
         """
-        foreign = [engine for engine in engines if not self.engines.get(engine, {}).get("tasks", True)]
-        if foreign:
+        if self._foreign and (foreign := self._foreign.intersection(engines)):
             raise EngineError(
                 f"engines {sorted(foreign)} are no Python kernels with pxkernel.engine: they run source code only, with execute() "
                 "and %px; functions and Python objects cannot be sent there"
@@ -60,6 +61,7 @@ class Membership:
             if not self._told:
                 self._restarting.update(message.info["restarting"])
                 self._foresee(**message.info["prospects"])
+            self._tell_languages()
 
     def change(self, message: EnginesChanged) -> None:
         """Engines have joined, left, or are being restarted."""
@@ -74,8 +76,12 @@ class Membership:
                 self._restarting.discard(engine_id)
             self._restarting.update(message.restarting)
             self._foresee(**message.prospects)
+            self._tell_languages()
             self._told = True
             self._changed.notify_all()
+
+    def _tell_languages(self) -> None:
+        self._foreign = frozenset(engine["id"] for engine in self.engines.values() if not engine.get("tasks", True))
 
     def _foresee(self, expected: int, coming: int) -> None:
         self._expected, self._coming = expected, coming

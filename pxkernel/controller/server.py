@@ -339,10 +339,12 @@ class Server:
         engine = self._front.engine(peer)
         if engine is None:
             return
-        results = []
+        results, opened = [], 0
         for (task, record), frames in zip(message.results, message.payloads, strict=True):
-            if task in self._book:
+            if sharing.is_shared(frames):
+                opened += sharing.size(frames)
                 record, frames = sharing.take_result(record, frames)
+            if task in self._book:
                 record["engine"] = engine
                 self._book.finished(task, engine, record, frames)
                 seconds = record["completed"] - record["started"]
@@ -351,8 +353,8 @@ class Server:
                 # Nobody waits for it any more, but its engine was busy with it.
                 self._roster.is_over(engine, task)
                 results.append((task, 0, 0.0, False, "failed"))
-        if shared := sum(sharing.size(payload) for payload in message.payloads if sharing.is_shared(payload)):
-            self._front.send(peer, m.Ack(shared))
+        if opened:
+            self._front.send(peer, m.Ack(opened))
         self._handle(e.TasksFinished(engine, results))
 
     def _recalled(self, peer: Peer, message: m.Recalled) -> None:

@@ -65,9 +65,10 @@ def _is_plain(obj: Any, depth: int = 3) -> bool:
     if kind in _PLAIN:
         return kind is not str or len(obj) < _BUFFER_FLOOR
     if kind is tuple or kind is list:
-        return depth > 0 and len(obj) < 32 and all([_is_plain(item, depth - 1) for item in obj])
+        return not obj or depth > 0 and len(obj) < 32 and all([_is_plain(item, depth - 1) for item in obj])
     if kind is dict:
-        return depth > 0 and len(obj) < 32 and all([type(k) is str and _is_plain(v, depth - 1) for k, v in obj.items()])
+        pairs = obj.items()
+        return not obj or depth > 0 and len(obj) < 32 and all([type(k) is str and _is_plain(v, depth - 1) for k, v in pairs])
     if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
         return bool(obj.flags.writeable and obj.flags.forc and is_numeric(obj.dtype))
     return False
