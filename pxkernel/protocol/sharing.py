@@ -64,12 +64,12 @@ def is_shared(payload: Sequence[Any]) -> bool:
 
 
 def size(payload: Sequence[Any]) -> int:
-    """The bytes of a payload (bytes, buffers or zmq frames), the same for its buffers in frames and in shared memory.
+    """The bytes of a payload (bytes or buffers), the same for its buffers in frames and in shared memory.
 
     Of one whose table makes no sense those of its frames: whoever opens it is told.
     """
-    if len(payload) == 1 and type(payload[0]) is bytes and payload[0][:1] != MARK:
-        return len(payload[0])  # as for most tasks, several times for each
+    if len(payload) == 1 and type(frame := payload[0]) is bytes and frame[:1] != MARK:
+        return len(frame)  # as for most tasks, several times for each
     total = sum(map(len, payload))
     if not is_shared(payload):
         return total
