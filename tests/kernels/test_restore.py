@@ -333,7 +333,7 @@ def before(nothing_is_left, tmp_path_factory, wait_for):
         wait_for(mark.exists, SOON)
         kill_controller(cluster, wait_for)
         for lost in (under_way, behind):
-            with pytest.raises(px.EngineError, match="controller has ended; pxcluster start --restore --cluster-id .* takes its engines"):
+            with pytest.raises(px.EngineError, match="has ended; pxcluster start --restore --cluster-id .* takes its engines"):
                 lost.get(SOON)
         with pytest.raises(px.EngineError, match="controller has ended"):
             rc[0]
