@@ -231,7 +231,7 @@ class Arrivals(Future[Any]):
             while True:
                 if show:
                     self._live.show_new()
-                self._answer_prompts()
+                self._answer_prompts(show)
                 if finished():
                     if show:
                         self._live.show_new()
@@ -246,11 +246,13 @@ class Arrivals(Future[Any]):
         finally:
             self._listeners.remove(listener)
 
-    def _answer_prompts(self) -> None:
-        """In IPython, put to the user what the code that runs has asked."""
+    def _answer_prompts(self, show: bool) -> None:
+        """In IPython, put to the user what the code that runs has asked; with ``show`` below what it has printed before."""
         while self._prompts and interactive():
             part, content = self._prompts.popleft()
             if not part.done:
+                if show:
+                    self._live.show_new()
                 self._live.end_line()
                 self._client.reply_input(part.msg_id, answer(part.engine_id, content))
 

@@ -25,6 +25,7 @@ from .connection import Connection
 from .control import Control
 from .deadlines import deadline, left
 from .hub import HubQueries
+from .inquiry import clients
 from .inspection import Inspection
 from .jobs import Jobs
 from .locate import locate
@@ -118,6 +119,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         }
         self._connection = Connection(file, self._session, self._on_message, self._on_lost)
         self._members.welcome(self._connection.open(timeout))
+        clients.add(self)
         if (shell := outputs.get_shell()) is not None:
             show_remote_errors(shell)
             self.direct_view(block=True).activate_first()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import uuid
 from concurrent.futures import wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from .. import errors
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import Answer, Message
 from .connection import Connection
 from .questions import Questions
+
+if TYPE_CHECKING:
+    from .client import Client
 
 #: How long the controller may take to answer at all, in seconds.
 CONNECT_TIMEOUT = 10.0
@@ -63,6 +68,23 @@ def inquire(cluster: ClusterFile, topic: str, timeout: float | None, **arguments
         raise _own(error) from None
     finally:
         connection.close()
+
+
+#: The clients of this process.
+clients: WeakSet[Client] = WeakSet()
+
+
+def catch_up(directory: str) -> None:
+    """Return when the controller has what these clients have submitted so far, and they what it has told them.
+
+    Each has a connection of its own: without that, what was submitted before a restart could come after it, and a view of all
+    engines made after it could still lack the new one.
+    """
+    for client in list(clients):
+        if client.directory == directory and not client.closed and not client.in_io_thread:
+            # One that has just been closed, that a fork has copied, or whose controller has ended, has nothing to say.
+            with contextlib.suppress(RuntimeError, errors.EngineError, TimeoutError):
+                client.ask("acknowledge", CONNECT_TIMEOUT)
 
 
 def _own(error: errors.RemoteError) -> Exception:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..client.inquiry import inquire
+from ..client.inquiry import catch_up, inquire
 from ..client.membership import engine_count
 from ..client.signals import number_of
 from ..client.targets import engine_id as checked_id
@@ -50,6 +50,14 @@ class EngineOperations:
 
     def _ask(self, topic: str, timeout: float | None = STOP_TIMEOUT, **arguments: Any) -> Any:
         return inquire(self._check_running(), topic, timeout, **arguments)
+
+    def _change(self, topic: str, timeout: float | None = STOP_TIMEOUT, **arguments: Any) -> Any:
+        """As ``_ask``, in the order in which the user does things."""
+        directory = self._check_running().directory
+        catch_up(directory)
+        answer = self._ask(topic, timeout, **arguments)
+        catch_up(directory)
+        return answer
 
     def _count(self, n: int | None) -> int:
         if n is not None:
@@ -100,7 +108,7 @@ class EngineOperations:
         kernel = None if kernel_name is None else [kernel_name, transport]
         ids = self._ask("new_engines", n=self._count(n), environment=environment is not None)
         environments = None if environment is None else [environment_of(environment, engine) for engine in ids]
-        return str(self._ask("start_engines", engines=ids, set_id=engine_set_id, environments=environments, kernel=kernel))
+        return str(self._change("start_engines", engines=ids, set_id=engine_set_id, environments=environments, kernel=kernel))
 
     def _ids(self, engine_set_id: str | None) -> list[int]:
         """The engines of a set, or of all sets; raises ClusterError if the cluster is not running."""
@@ -138,7 +146,7 @@ class EngineOperations:
 
     def _stop_engines(self, ids: Sequence[int]) -> None:
         if ids:
-            self._ask("stop_engines", engines=list(ids))
+            self._change("stop_engines", engines=list(ids))
 
     def restart_engines_sync(self, engine_set_id: str | None = None) -> None:
         """Give each engine of a set, None: of all, a new kernel; returns when these are ready (features CLU-15).
@@ -171,7 +179,7 @@ class EngineOperations:
 
     def _restart_engines(self, ids: Sequence[int]) -> None:
         if ids:
-            self._ask("restart_engines", self.engine_timeout, engines=list(ids))
+            self._change("restart_engines", self.engine_timeout, engines=list(ids))
 
     def signal_engines_sync(self, signum: int | str, engine_set_id: str | None = None) -> None:
         """Send a signal to the engines of a set, None: of all, and to what they have started (features CLU-16).
@@ -207,7 +215,7 @@ class EngineOperations:
     def _signal_engines(self, signum: int | str, ids: Sequence[int]) -> None:
         number = number_of(signum)
         if ids and number:
-            self._ask("signal_engines", engines=list(ids), signum=number)
+            self._change("signal_engines", engines=list(ids), signum=number)
 
     def scale_sync(self, n: int) -> list[int]:
         """Have ``n`` engines: start more, or end those with the highest ids (features CLU-18).

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pxkernel.client import arrivals
 from pxkernel.client.asyncresult import AsyncResult
 from pxkernel.client.mapresult import AsyncMapResult
 from pxkernel.client.records import Part
@@ -192,6 +193,28 @@ def test_a_wait_that_is_over_at_once_ends(one):
     """Python's own queue waited for ever once in some ten thousand times."""
     for _ in range(30_000):
         assert one._listen(1e-9, lambda: False) is False
+
+
+def test_what_came_before_a_question_is_shown_before_it(one, client, monkeypatch, capsys):
+    """MG-28: also if both come between the look for output and the look for questions."""
+    seen, show_new = [], one._live.show_new
+
+    def show_and_receive():
+        show_new()
+        if not one._live.arrived:
+            say(one, 0, "before")
+            one._add_prompt(one._parts[0], b"?")
+
+    def answer(engine, content):
+        seen.append((engine, content, capsys.readouterr().out))
+        return b"typed"
+
+    monkeypatch.setattr(one._live, "show_new", show_and_receive)
+    monkeypatch.setattr(arrivals, "interactive", lambda: True)
+    monkeypatch.setattr(arrivals, "answer", answer)
+    client.reply_input = lambda task, content: finish(one, 0)
+    assert one._listen(10, one.done, show=True)
+    assert seen == [(0, b"?", "[stdout:0] before\n")]
 
 
 def test_output_may_come_later(one):
