@@ -9,7 +9,8 @@
 ``pxcluster start --restore`` starts a cluster whose engines wait when their controller is killed or crashes, and, said again,
 takes them over with all that they hold (features CTL-08); ``stop`` and ``clean --force`` end engines that wait.
 
-Exit codes: 0 done, 1 it failed, 2 usage, 10 such a cluster is running already, 11 there is no such cluster.
+Exit codes: 0 done, 1 it failed, 2 usage, 10 such a cluster is running already, 11 there is no such cluster,
+130 interrupted while it took engines over, which wait again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 from . import __version__
 from .cluster import Cluster, clean_cluster_files
+from .cluster.restore import put_back, waiting_as
 from .controller.settings import RESTORE_TIMEOUT, SCHEMES, STORE_LIMIT
 from .errors import ClusterError, EngineError
 from .protocol import clusterfile, enginefiles
@@ -34,6 +36,7 @@ from .protocol.enginefiles import waiting_clusters
 USAGE = 2
 RUNNING_ALREADY = 10
 NOT_RUNNING = 11
+INTERRUPTED = 130
 #: Signals that ``pxcluster start`` passes on to the engines.
 PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
 
@@ -134,15 +137,16 @@ def _start(options: argparse.Namespace) -> int:
         restore_timeout=options.restore_timeout,
         shutdown_atexit=not options.daemonize,
     )
-    if options.daemonize:
-        _begin(cluster, options.output)
-    else:
-        _keep(cluster, options.output)
+    if not options.daemonize:
+        return _keep(cluster, options.output)
+    _begin(cluster, options.output)
     return 0
 
 
 def _begin(cluster: Cluster, output: str) -> None:
     """Start a cluster and print what it is."""
+    if cluster.controller_restore and (file := waiting_as(cluster.cluster_id, cluster.profile)):
+        print(f"taking over engines {_waiting(file)}", file=sys.stderr, flush=True)
     cluster.start_and_connect_sync().close()
     row = _row(cluster)
     if output == "json":
@@ -172,15 +176,17 @@ def _client_of(cluster: Cluster) -> str:
     return f"Client({cluster.cluster_id!r})" if cluster.cluster_id else "Client()"
 
 
-def _keep(cluster: Cluster, output: str) -> None:
+def _keep(cluster: Cluster, output: str) -> int:
     """Start a cluster, wait until it ends by itself, and end it when we are told to, which may be at any moment.
 
-    The signals that tell us raise nothing, so that none of them cuts a start or an end into halves.
+    Engines that were to be rescued are not ended before we have said that we would. The signals that tell us raise nothing, so
+    that none of them cuts a start or an end into halves.
     """
     told, tell = os.pipe()
     os.set_blocking(tell, False)
     failures: list[Exception] = []
     signalled: list[int] = []
+    begun = threading.Event()
     ended = threading.Event()
 
     def live() -> None:
@@ -188,6 +194,7 @@ def _keep(cluster: Cluster, output: str) -> None:
             _begin(cluster, output)
             if output == "text":
                 print("Ctrl-C stops them", flush=True)
+            begun.set()
             cluster.wait_sync()
             if engines := cluster.waiting:
                 cluster.shutdown_atexit = False
@@ -213,12 +220,27 @@ def _keep(cluster: Cluster, output: str) -> None:
     threading.Thread(target=live, daemon=True).start()
     while not (signalled or ended.is_set()):
         os.read(told, 1)
-    if signalled and output == "text":
-        print("stopping", flush=True)
-    if signalled or not cluster.waiting:
+    if signalled:
+        return _stop_or_put_back(cluster, begun.is_set(), output)
+    if not begun.is_set():
+        put_back(cluster)
+    if not cluster.waiting:
         cluster.stop_cluster_sync()
-    if failures and not signalled:
+    if failures:
         raise failures[0]
+    return 0
+
+
+def _stop_or_put_back(cluster: Cluster, begun: bool, output: str) -> int:
+    """End a cluster, but have engines that were just being taken over wait again; returns the exit code."""
+    if not begun and (file := put_back(cluster)):
+        text = f"interrupted: engines {_waiting(file)} wait for a new controller"
+        print(f"pxcluster: {text}: {file.restoring} takes them over, pxcluster stop ends them", file=sys.stderr)
+        return INTERRUPTED
+    if output == "text":
+        print("stopping", flush=True)
+    cluster.stop_cluster_sync()
+    return 0
 
 
 def _engines(options: argparse.Namespace) -> int:
@@ -237,7 +259,11 @@ def _engines(options: argparse.Namespace) -> int:
 
 def _waiting_row(file: clusterfile.ClusterFile) -> dict[str, Any]:
     """As ``_row``, for a cluster whose engines wait for a new controller."""
-    return {**_identity(file), "engines": [], "engine_sets": {}, "waiting": [engine.id for engine in enginefiles.waiting(file)]}
+    return {**_identity(file), "engines": [], "engine_sets": {}, "waiting": _waiting(file)}
+
+
+def _waiting(file: clusterfile.ClusterFile) -> list[int]:
+    return [engine.id for engine in enginefiles.waiting(file)]
 
 
 def _row(cluster: Cluster) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ..protocol import clusterfile
 from . import wishes
 from .finding import Findable
 from .operations import EngineOperations
-from .restore import Restorable, end_waiting, latest, save
+from .restore import Restorable, TakeoverState, end_waiting, latest, save
 from .start import check_directory, start_controller
 from .stop import STOP_TIMEOUT, await_end, wait_until_ended
 from .twins import with_awaitable_twins
@@ -188,6 +188,7 @@ class Cluster(Findable, EngineOperations, Restorable):
         self._process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         self._restored = False
+        self._takeover = TakeoverState()
         self._pid = os.getpid()
 
     def __repr__(self) -> str:

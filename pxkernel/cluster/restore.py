@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,15 @@ END_TIMEOUT = 8.0
 ANSWER_TIMEOUT = 10.0
 
 
+@dataclass(slots=True)
+class TakeoverState:
+    """What the thread that takes over and the one that is told to give it up must agree on."""
+
+    #: Held while the new controller starts.
+    starting: threading.Lock = field(default_factory=threading.Lock)
+    given_up: bool = False
+
+
 class Restorable:
     """The part of Cluster that brings back what an earlier controller has left."""
 
@@ -36,6 +46,7 @@ class Restorable:
     _file: ClusterFile | None
     _process: subprocess.Popen[bytes] | None
     _restored: bool
+    _takeover: TakeoverState
 
     if TYPE_CHECKING:
 
@@ -72,7 +83,7 @@ class Restorable:
         ClusterError
             There are and it is not wanted, somebody else does it, or the controller did not start.
         """
-        file = _waiting_as(self.cluster_id, self.profile)
+        file = waiting_as(self.cluster_id, self.profile)
         if file is None:
             return False
         engines = [engine.id for engine in waiting(file)]
@@ -86,7 +97,10 @@ class Restorable:
             settings = _saved_settings(file)
             limits = thread_limits(os.environ, max(1, len(engines)))
             owner = os.getpid() if self.shutdown_atexit else None
-            self._launch(replace(settings, restored=True, owner_pid=owner, thread_limits=list(limits)), limits)
+            with self._takeover.starting:
+                if self._takeover.given_up:
+                    raise ClusterError(f"the takeover of the engines {engines} was given up")
+                self._launch(replace(settings, restored=True, owner_pid=owner, thread_limits=list(limits)), limits)
         return True
 
     def _await_process(self) -> None:
@@ -96,6 +110,29 @@ class Restorable:
                 self._process.wait(END_TIMEOUT)
         except subprocess.TimeoutExpired:
             raise ClusterError(f"the controller of the cluster {self.cluster_id!r} has not ended") from None
+
+
+def put_back(cluster: Restorable) -> ClusterFile | None:
+    """Give up a takeover that another thread is about to make, makes, or has made: the engines wait again.
+
+    Returns
+    -------
+    ClusterFile or None
+        The cluster whose engines wait; None: there was nothing to take over.
+    """
+    if not cluster.controller_restore:
+        return None
+    # A controller that is about to start has this process for its owner, and would end the engines with it.
+    with cluster._takeover.starting:
+        cluster._takeover.given_up = True
+        if cluster._restored and cluster._process is not None:
+            # Told to end, it would end the engines.
+            cluster._process.kill()
+            cluster._process.wait()
+    file = waiting_as(cluster.cluster_id, cluster.profile)
+    if file is not None:
+        cluster.shutdown_atexit = False
+    return file
 
 
 def save(settings: Settings) -> None:
@@ -112,7 +149,8 @@ def _saved_settings(file: ClusterFile) -> Settings:
         raise ClusterError(text) from None
 
 
-def _waiting_as(cluster_id: str, profile: str) -> ClusterFile | None:
+def waiting_as(cluster_id: str, profile: str) -> ClusterFile | None:
+    """The cluster of this name if its engines wait for a new controller."""
     with contextlib.suppress(ClusterError, FileNotFoundError):
         file = clusterfile.read(clusterfile.folder(cluster_id, profile) / clusterfile.FILE_NAME)
         return file if waiting(file) else None

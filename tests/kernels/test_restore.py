@@ -314,6 +314,37 @@ def test_pxcluster_in_the_foreground(gone, wait_for):
     gone()
 
 
+@pytest.mark.timeout(120)
+def test_a_takeover_that_is_interrupted_is_put_back(start, wait_for):
+    """Engines that were to be rescued are not ended: the command says that they wait again, and how to go on."""
+    cluster, rc = start(cluster_id="rescued")
+    rc[:].push({"a": 1}, block=True)
+    pids = rc[:].apply_sync(os.getpid)
+    rc.close()
+    kill_controller(cluster, wait_for)
+    # The takeover waits for it.
+    os.kill(pids[1], signal.SIGSTOP)
+    for number, under_way in ((signal.SIGINT, lambda: True), (signal.SIGTERM, lambda: cluster.running)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pxkernel.cli", "start", "--restore", "--cluster-id", "rescued", "-o", "json"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        with process:
+            assert process.stderr.readline() == "taking over engines [0, 1]\n"
+            wait_for(under_way, SOON)
+            process.send_signal(number)
+            output, error = process.communicate(timeout=40)
+        assert (process.returncode, output) == (130, ""), error
+        assert error.splitlines() == [
+            "pxcluster: interrupted: engines [0, 1] wait for a new controller: "
+            "pxcluster start --restore --cluster-id rescued takes them over, pxcluster stop ends them"
+        ]
+        assert not cluster.running and cluster.waiting == [0, 1]
+    os.kill(pids[1], signal.SIGCONT)
+    with cluster.start_and_connect_sync() as rc:
+        assert rc[:]["a"] == [1, 1] and rc[:].apply_sync(os.getpid) == pids
+
+
 # -- a cluster of four, whose controller is killed while engine 1 works and engine 3 dies ------------------------------
 
 
