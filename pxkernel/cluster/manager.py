@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import ClusterError
 from ..protocol import clusterfile
 from ..protocol.enginefiles import waiting_clusters
 from .cluster import Cluster
@@ -30,7 +32,7 @@ class ClusterManager:
         profiles: Iterable[str] | None = None,
         init_default_clusters: bool = False,
     ) -> dict[str, Cluster]:
-        """Bring ``clusters`` up to date with what runs, and return it.
+        """Bring ``clusters`` up to date with what runs, or waits for a new controller, and return it.
 
         Clusters that were found before and have ended are dropped; those of ``new_cluster`` stay.
 
@@ -51,12 +53,14 @@ class ClusterManager:
         wanted = None if profile is None and profiles is None else [*(profiles or ()), *([profile] if profile else ())]
         for key, cluster in list(self.clusters.items()):
             # Only a cluster of another process has a file for ever.
-            if cluster.cluster_file is not None and not cluster.running:
+            if cluster.cluster_file is not None and not (cluster.running or cluster.waiting):
                 del self.clusters[key]
-        for file in clusterfile.running():
+        for file in [*clusterfile.running(), *waiting_clusters()]:
             key = _key(file.profile, file.cluster_id)
             if key not in self.clusters and (wanted is None or file.profile in wanted):
-                self.clusters[key] = Cluster.from_file(file.path)
+                # It may just have ended.
+                with contextlib.suppress(ClusterError, FileNotFoundError):
+                    self.clusters[key] = Cluster.from_file(file.path)
         if init_default_clusters:
             for name in wanted or [clusterfile.DEFAULT_PROFILE]:
                 key = _key(name, clusterfile.DEFAULT_ID)

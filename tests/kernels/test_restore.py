@@ -176,6 +176,20 @@ def test_starts_beside_engines_that_wait(start, wait_for):
         found.stop_cluster_sync()
 
 
+def test_the_manager_knows_clusters_that_wait(start, wait_for):
+    """CLU-33, CTL-08: whether it has known them before or not."""
+    cluster, rc = start(n=1, cluster_id="managed")
+    rc.close()
+    manager = px.ClusterManager()
+    known = manager.load_clusters()["default:managed"]
+    kill_controller(cluster, wait_for)
+    assert manager.load_clusters()["default:managed"] is known
+    other = px.ClusterManager().load_clusters()["default:managed"]
+    assert other.waiting == [0]
+    cluster.stop_cluster_sync()
+    assert manager.load_clusters() == {}
+
+
 def test_a_new_controller_that_cannot_start_ends_nothing(start, wait_for, tmp_path):
     cluster, rc = start()
     rc[:].push({"a": 1}, block=True)
