@@ -355,19 +355,29 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         """Register the parts of a result, and send them."""
         self._submitted = next(self._numbers)
         tracker = result._tracker = SendTracker() if track and parts else None
+        pending = {part.msg_id: (result, part) for part in parts}
         try:
-            for part in parts:
-                self._pending[part.msg_id] = (result, part)
-                self._known[part.msg_id] = result
-                self.history.append(part.msg_id)
+            # All or none, whenever a Ctrl-C comes.
+            self._pending.update(pending)
+            self.history += pending
+            for task in pending:
+                self._known[task] = result
         finally:
             # After a Ctrl-C as well: what is registered and never sent would be waited for.
-            if parts:
+            if parts and parts[0].msg_id in self._pending:
                 self._connection.send(message, tracker)
+            else:
+                self._withdraw(result, parts)
         if parts:
             if self._lost is not None:
                 # It was lost after the check, and what was registered since has not been told.
                 self._fail_pending(self._lost)
+
+    @staticmethod
+    def _withdraw(result: AsyncResult, parts: Sequence[Part]) -> None:
+        for part in parts:
+            result._finish_part(part, {"status": "aborted", "reason": "it was interrupted before it was sent"}, ())
+            result._settle_part(part, 0)
 
     def namespace(self) -> dict[str, Any]:
         """The user's namespace of this process."""

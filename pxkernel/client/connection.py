@@ -150,17 +150,19 @@ class Connection:
 
         With a ``tracker`` large frames are sent without a copy, and it tells when they have left.
         """
-        if os.getpid() != self._pid:
-            raise RuntimeError("a Client cannot be used in a forked process: make a new one there")
         #: Has something in it when the message has been handed over: no bytecode, so no Ctrl-C, comes between.
         handed: list[None] = []
         try:
+            if os.getpid() != self._pid:
+                raise RuntimeError("a Client cannot be used in a forked process: make a new one there")
             if not isinstance(message, Submit) or tracker is not None or not self._sent_at_once(message, handed):
                 handed.extend(map(self._outgoing.append, ((message, tracker),)))
                 if not self._woken:
                     self._woken = True
                     self._wake()
         except BaseException:
+            if os.getpid() != self._pid:
+                raise
             # What a KeyboardInterrupt has left undone is done in the I/O thread.
             if not handed:
                 self._outgoing.append((message, tracker))

@@ -92,6 +92,7 @@ class Membership:
             self.left.update(dict.fromkeys(self.engines, f"is gone: {reason}"))
             self.engines.clear()
             self._restarting.clear()
+            self._foreign = frozenset()
             self._changed.notify_all()
 
     def wait(self, n: int | None, timeout: float | None, check: Callable[[], None], bar: bool = False) -> None:

@@ -27,6 +27,7 @@ from ..controller.settings import RESTORE_TIMEOUT, STORE_LIMIT, Settings, check_
 from ..errors import ClusterError, EngineError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
+from ..protocol.enginefiles import StillNeeded, check_deserted
 from . import wishes
 from .finding import Findable
 from .operations import EngineOperations
@@ -252,7 +253,10 @@ class Cluster(Findable, EngineOperations, Restorable):
             self.stop_cluster_sync()
         environments = [environment_of(self.environment, engine) for engine in range(n)]
         code = None if self.on_start is None else pack_on_start(self.on_start)
-        directory, sockets = clusterfile.prepare(self.cluster_id, self.profile)
+        try:
+            directory, sockets = clusterfile.prepare(self.cluster_id, self.profile, check_deserted)
+        except StillNeeded:  # its controller was still ending a moment ago
+            return self._start(n)
         if code is not None:
             clusterfile.write_private(directory / ON_START, code)
         limits = thread_limits(os.environ, self._count(None))
@@ -400,7 +404,8 @@ class Cluster(Findable, EngineOperations, Restorable):
     ) -> None:
         if self._client is not None:
             self._client.close()
-        self.stop_cluster_sync()
+        if not self._has_another_owner():
+            self.stop_cluster_sync()
 
     async def __aenter__(self) -> Client:
         self._client = await self.start_and_connect()
@@ -411,7 +416,8 @@ class Cluster(Findable, EngineOperations, Restorable):
     ) -> None:
         if self._client is not None:
             self._client.close()
-        await self.stop_cluster()  # type: ignore[attr-defined]
+        if not self._has_another_owner():
+            await self.stop_cluster()  # type: ignore[attr-defined]
 
 
 def _activate(client: Client) -> None:

@@ -172,7 +172,7 @@ def find(path: Path | None, profile: str | None) -> ClusterFile:
 @contextlib.contextmanager
 def _alone(file: ClusterFile) -> Iterator[None]:
     with takeover(file.directory) as ours:
-        if not ours or file.alive():
+        if not ours or not file.is_current() or not waiting(file):
             raise ClusterError(f"somebody else takes over, or ends, the engines of the cluster {file.cluster_id!r}")
         yield
 

@@ -63,11 +63,11 @@ class Loop:
         self.selector.close()
 
 
-def guarded(function: Callable[..., T], *args: Any) -> T | None:
-    """Call a function, None if it fails: one peer that makes no sense must not take the cluster of all others down."""
+def guarded(function: Callable[..., T], *args: Any, failed: T | None = None) -> T | None:
+    """Call a function, ``failed`` if it fails: one peer that makes no sense must not take the cluster of all others down."""
     try:
         return function(*args)
     except Exception:
         traceback.print_exc()
         sys.stderr.flush()
-        return None
+        return failed

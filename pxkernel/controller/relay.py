@@ -7,6 +7,7 @@ has settled. News that only say what has settled wait a moment for others: every
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -49,7 +50,7 @@ class Outbox:
     #: Bytes of output, by task, that the client had no credit for.
     dropped: dict[str, int] = field(default_factory=dict)
     #: Tasks whose results are among what waits.
-    delivered: list[str] = field(default_factory=list)
+    delivered: deque[str] = field(default_factory=deque)
     #: Results that it may still have to open.
     lent: Lent = field(default_factory=Lent)
 
@@ -155,12 +156,11 @@ class Relay:
 
     def deliver(self, client: str, tasks: Sequence[str]) -> None:
         """Pass on the results of tasks, and what was asked for again."""
-        outbox = self._filling(client)
         for task in tasks:
             if task not in self._book:
                 self._deliver_read(client, task)
                 continue
-            entry = self._book[task]
+            entry, outbox = self._book[task], self._filling(client)
             if outbox is None:
                 self._book.delivered(task)
             else:
@@ -223,9 +223,8 @@ class Relay:
             self._tell_delivered(outbox)
 
     def _tell_delivered(self, outbox: Outbox) -> None:
-        delivered, outbox.delivered = outbox.delivered, []
-        for task in delivered:
-            self._book.delivered(task)
+        while outbox.delivered:
+            self._book.delivered(outbox.delivered.popleft())
 
 
 def cell_record(message: KernelMessage) -> dict[str, Any]:

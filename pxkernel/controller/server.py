@@ -49,6 +49,8 @@ from .store import open_store
 from .terms import terms_of
 from .watch import Watch
 
+#: After so many seconds what has failed is tried again.
+RETRY = 0.1
 #: How many messages of one socket are taken before the others get their turn.
 TURN = 200
 
@@ -88,6 +90,8 @@ class Server:
         self._questions = self._answering()
         self._requests = KernelRequests(self._channels, self._questions)
         self._comms = Comms(self._channels, self._relay.output, self._questions)
+        #: Each does what is due, and says when it is to be called again. The relay has what the others bring about.
+        self._steps = (self._channels.greet, self._prompts.flush, self._remote.check, self._relay.flush_due)
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -167,7 +171,7 @@ class Server:
             self._loop.watch(descriptor, partial(self._channel_ready, channel))
         while not self._stopped:
             self._read_sockets()
-            timeout = guarded(self._attend)
+            timeout = self._attend()
             # Kernels are greeted there, and sending may hide what has come.
             self._loop.turn(0.0 if self._channels.pending or self._front.pending else timeout)
         self._close()
@@ -186,15 +190,11 @@ class Server:
     def _attend(self) -> float | None:
         """Do what is due; in how many seconds something else is, None: not before something comes."""
         now = time.monotonic()
-        deadline = self._core.deadline()
-        if deadline is not None and now >= deadline:
+        if (deadline := self._core.deadline()) is not None and now >= deadline:
             guarded(self._handle, e.Ticked())
-            deadline = self._core.deadline()
-        # The relay is last: it has what the others bring about.
-        moments = (
-            deadline, self._channels.greet(now), self._prompts.flush(now), self._remote.check(now),
-            self._relay.flush_due(now),
-        )  # fmt: skip
+        moments = [guarded(step, now, failed=now + RETRY) for step in self._steps]
+        # They may have told the core something.
+        moments.append(self._core.deadline())
         due = [moment for moment in moments if moment is not None]
         return max(0.0, min(due) - now) if due else None
 
@@ -260,7 +260,7 @@ class Server:
             self._watch.remove(self._client_ended, client)
             self._remote.remove(client)
             self._front.forget(peer)
-            self._relay.close(client)
+            guarded(self._relay.close, client)
             self._prompts.client_gone(client)
             self._comms.client_gone(client)
             self._handle(e.ClientLeft(client))

@@ -146,7 +146,7 @@ class Runner:
 
     def _chunk(self, payload: Sequence[Any]) -> Mapped | Awaitable[Mapped]:
         """As a map, of a bundle: the function, and columns of items several times."""
-        (called, _), *grains = unbundle(payload)
+        (called, _), *grains = unbundle(load(payload))
         function, _, of = self._unpack(called)
         unpacked: list[list[Any] | tuple[Unreadable, ...]] = []
         for frames, items in grains:

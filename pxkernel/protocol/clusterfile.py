@@ -24,7 +24,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -135,6 +135,7 @@ class ClusterFile:
             remove_directories(self.directory, self.sockets)
 
 
+Check = Callable[[ClusterFile], None]
 #: What no cluster file goes without.
 _NEEDED = {f.name for f in fields(ClusterFile) if f.default is MISSING and f.default_factory is MISSING}
 
@@ -196,8 +197,10 @@ def keys_of(cluster_id: str, profile: str = DEFAULT_PROFILE) -> Path:
     return directory.with_name(f".{directory.name}.keys")
 
 
-def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE) -> tuple[Path, Path]:
+def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE, check: Check = lambda file: None) -> tuple[Path, Path]:
     """Make the directory of a new cluster and the directory of its sockets.
+
+    ``check`` is called before that of an earlier cluster of this id, whose controller has ended, is removed, and may raise.
 
     Raises
     ------
@@ -210,7 +213,7 @@ def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE) -> tuple[Path, Path
         new = Path(tempfile.mkdtemp(prefix=".", dir=directory.parent))
         try:
             write_private(new / _STARTER, str(os.getpid()))
-            _take_place(new, directory, cluster_id)
+            _take_place(new, directory, cluster_id, check)
         finally:
             shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
@@ -223,7 +226,7 @@ def prepare(cluster_id: str, profile: str = DEFAULT_PROFILE) -> tuple[Path, Path
     raise ClusterError(f"no directory with a path short enough for Unix sockets: {directory}, {tempfile.gettempdir()}")
 
 
-def _take_place(new: Path, directory: Path, cluster_id: str) -> None:
+def _take_place(new: Path, directory: Path, cluster_id: str, check: Check) -> None:
     """Rename ``new``, which has its starter's name in it already, so that of two starts at once only one succeeds."""
     while True:
         try:
@@ -232,10 +235,10 @@ def _take_place(new: Path, directory: Path, cluster_id: str) -> None:
         except OSError:
             if not directory.exists():
                 raise
-        _remove_if_dead(directory, cluster_id)
+        _remove_if_dead(directory, cluster_id, check)
 
 
-def _remove_if_dead(directory: Path, cluster_id: str) -> None:
+def _remove_if_dead(directory: Path, cluster_id: str, check: Check = lambda file: None) -> None:
     try:
         old = read(directory / FILE_NAME)
     except (ClusterError, FileNotFoundError):
@@ -246,6 +249,7 @@ def _remove_if_dead(directory: Path, cluster_id: str) -> None:
         return
     if old.alive():
         raise ClusterError(f"a cluster with the id {cluster_id!r} is running already: {old.path}")
+    check(old)
     if old.directory == str(directory):
         shutil.rmtree(old.sockets, ignore_errors=True)
     if directory.exists():

@@ -104,15 +104,27 @@ def waiting_clusters(profile: str | None = None) -> list[ClusterFile]:
 @contextlib.contextmanager
 def takeover(directory: str | os.PathLike[str]) -> Iterator[bool]:
     """Decide alone what becomes of engines that wait; gives whether that is so, or somebody else does just now."""
+    path = Path(directory) / _LOCK
     try:
-        lock = open(Path(directory) / _LOCK, "w", opener=private)  # noqa: SIM115
+        lock = open(path, "w", opener=private)  # noqa: SIM115
     except FileNotFoundError:
         yield False
         return
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+            # Else the directory is another one by now.
+            ours = os.path.samestat(os.fstat(lock.fileno()), path.stat())
+        except (BlockingIOError, FileNotFoundError):
+            ours = False
+        yield ours
+
+
+class StillNeeded(ClusterError):
+    """Engines of a cluster whose controller has just ended wait for a new one."""
+
+
+def check_deserted(file: ClusterFile) -> None:
+    """Raise StillNeeded if there are engines that need what a cluster without a controller has on disk."""
+    if file.restorable and any(engine.alive for engine in read_all(file.directory)):
+        raise StillNeeded(f"engines of the cluster {file.cluster_id!r} wait for a new controller: {file.path}")

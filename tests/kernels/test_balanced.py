@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 import pxkernel as px
@@ -369,6 +370,13 @@ def test_labels(lview):
     for options in ({}, {"chunksize": 5}):
         assert set(lview.map_async(abs, range(50), label="the call's", **options).label) == {"the call's"}
         assert set(lview.map_async(abs, range(50), **options).label) == {"the view's"}
+
+
+@pytest.mark.parametrize("size, count", [(20_000, 40), (200_000, 4), (1000, 2000)])
+def test_items_that_travel_through_shared_memory(lview, size, count):
+    """MAP-03: many arrays in one task are as large as one large array."""
+    arrays = [np.full(size, number) for number in range(count)]
+    assert lview.map_sync(lambda array: int(array[-1]) + len(array), arrays) == [number + size for number in range(count)]
 
 
 @pytest.mark.parametrize("chunksize", [1, 7, 500])

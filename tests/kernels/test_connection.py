@@ -141,6 +141,35 @@ def test_ctrl_c_in_every_step_of_a_submission(cluster4, one, monkeypatch):
             assert cluster4.wait(timeout=SOON) and not cluster4.outstanding, (name, after)
 
 
+def test_ctrl_c_before_a_submission_is_handed_over(cluster4, one, monkeypatch):
+    """What is registered is sent from the first step on, and what is not sent has ended."""
+    getpid = os.getpid
+
+    def interrupted():
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "getpid", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.apply_async(int)
+    assert os.getpid is getpid
+    assert cluster4.wait(timeout=SOON) and not cluster4.outstanding
+
+    class Pending(dict):
+        def update(self, *others):
+            cluster4._pending = pending
+            raise KeyboardInterrupt
+
+    pending, cluster4._pending = cluster4._pending, Pending()
+    made = []
+    with pytest.raises(KeyboardInterrupt):
+        one._execute("1", True, None, False, "execute", made=made.append)
+    assert not cluster4.outstanding
+    with pytest.raises(px.TaskAborted, match="interrupted before it was sent"):
+        made[0].get(SOON)
+    assert one.apply_sync(int) == 0
+
+
 def test_a_call_that_cannot_be_sent_fails_alone(cluster4, one, monkeypatch):
     """ERR-19: whether it is sent at once, or by the I/O thread in one message with others."""
     lview = cluster4.load_balanced_view(1)

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from pxkernel.controller import loop as loops
-from pxkernel.controller.loop import Loop
+from pxkernel.controller.loop import Loop, guarded
 
 
 @pytest.fixture
@@ -64,3 +64,9 @@ def test_a_descriptor_that_can_be_read(loop):
 
 def test_the_longest_wait_can_be_counted():
     assert loops.LONGEST_WAIT * 1000 < 2**31
+
+
+def test_what_fails_is_reported_and_ends_nothing(capsys):
+    assert guarded(max, 1, 2, failed=5) == 2
+    assert guarded(max, failed=5) == 5 and guarded(max) is None
+    assert "TypeError" in capsys.readouterr().err

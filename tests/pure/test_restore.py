@@ -17,11 +17,20 @@ from pxkernel.controller.restore import EngineFiles
 from pxkernel.controller.settings import Settings
 from pxkernel.core import EngineJoined
 from pxkernel.core.events import TasksFinished
+from pxkernel.cluster.restore import _alone
 from pxkernel.engine import succession
 from pxkernel.engine.succession import Succession
 from pxkernel.errors import ClusterError
 from pxkernel.protocol import clusterfile, enginefiles
-from pxkernel.protocol.enginefiles import EngineFile, read_all, takeover, waiting, waiting_clusters
+from pxkernel.protocol.enginefiles import (
+    EngineFile,
+    StillNeeded,
+    check_deserted,
+    read_all,
+    takeover,
+    waiting,
+    waiting_clusters,
+)
 from pxkernel.protocol.processes import _identity_elsewhere, identity
 
 ME = os.getpid()
@@ -207,6 +216,37 @@ def test_another_cluster_in_its_place_is_not_its_own(cluster, key):
         replace(cluster, key=key).write()
     assert Succession(100, pytest.fail).next(cluster) is None
     assert Path(cluster.directory).exists() == (key is not None)
+
+
+def test_a_start_removes_nothing_that_engines_wait_in(cluster):
+    """Also if their controller seemed to live when they were looked for."""
+    engine(0).write(cluster.directory)
+    with pytest.raises(StillNeeded, match="engines of the cluster 'x' wait"):
+        clusterfile.prepare("x", check=check_deserted)
+    assert waiting(cluster) == [engine(0)]
+    enginefiles.remove(cluster.directory, 0)
+    engine(1, process="another").write(cluster.directory)
+    assert clusterfile.prepare("x", check=check_deserted)[0] == Path(cluster.directory)
+
+
+def test_the_lock_of_a_later_cluster_is_another_one(cluster):
+    with takeover(cluster.directory) as ours:
+        assert ours
+        # It has ended, and another one of its name has been started.
+        shutil.rmtree(cluster.directory)
+        clusterfile.prepare("x")
+        with takeover(cluster.directory) as later:
+            assert later
+
+
+def test_nobody_takes_over_a_later_cluster(cluster):
+    engine(0).write(cluster.directory)
+    with _alone(cluster):
+        pass
+    later = replace(cluster, key="cd" * 32)
+    later.write()
+    with pytest.raises(ClusterError, match="somebody else"), _alone(cluster):
+        pass
 
 
 # -- the core ---------------------------------------------------------------------------------------------------------
