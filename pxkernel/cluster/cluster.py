@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
 
 from ..client import representation
 from ..client.client import Client
@@ -399,9 +398,7 @@ class Cluster(Findable, EngineOperations, Restorable):
         self._client = self.start_and_connect_sync()
         return self._client
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._client is not None:
             self._client.close()
         if not self._has_another_owner():
@@ -411,9 +408,7 @@ class Cluster(Findable, EngineOperations, Restorable):
         self._client = await self.start_and_connect()
         return self._client
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         if self._client is not None:
             self._client.close()
         if not self._has_another_owner():
