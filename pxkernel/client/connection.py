@@ -323,14 +323,12 @@ class Connection:
 
     def _received(self, message: Message) -> None:
         """Give a message to the handler; what it tells to other threads they do when this one waits again, so that is last."""
-        if isinstance(message, Results):
-            self._awaiting = False
-            due = self._count(False, message.payloads)
-        else:
-            due = isinstance(message, Outputs) and self._count(True, message.payloads)
+        results, outputs = isinstance(message, Results), isinstance(message, Outputs)
+        self._awaiting = self._awaiting and not results
+        due = (results or outputs) and self._count(outputs, message.payloads)  # type: ignore[union-attr]
         self._on_message(message)
         if due:
-            self._acknowledge(isinstance(message, Outputs))
+            self._acknowledge(outputs)
 
     def _count(self, outputs: bool, payloads: Sequence[Payload]) -> bool:
         """Count what has come; whether it is to be acknowledged when it has been opened."""

@@ -342,6 +342,7 @@ class Server:
         results, opened = [], 0
         for (task, record), frames in zip(message.results, message.payloads, strict=True):
             if sharing.is_shared(frames):
+                # Also of what nobody waits for: its engine is to know that it need not keep it.
                 opened += sharing.size(frames)
                 record, frames = sharing.take_result(record, frames)
             if task in self._book:

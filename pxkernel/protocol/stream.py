@@ -110,22 +110,22 @@ class Stream:
 
     def flush(self) -> bool:
         """Send what has not gone; whether all has now. Raises as ``send``."""
-        pieces = self._pieces
-        while pieces:
+        waiting = self._pieces
+        while waiting:
             # Whatever interrupts this loop, it can be run again: a piece stays in its place until it has gone, and no
             # bytecode, so no signal handler, comes between sending a part of it and noting how much that was.
-            data, parts, sent = pieces[0]
+            data, parts, sent = waiting[0]
             gone = sum(parts) if parts else 0
             if gone < len(data):
                 try:
                     parts.extend(map(self._send_some, (memoryview(data)[gone:] if gone else data,), _QUIETLY))
                 except BlockingIOError:
                     return False
-                if gone + parts[-1] < len(data):
+                if sum(parts) < len(data):
                     continue
             if sent is not None:
                 sent()
-            pieces.popleft()
+            waiting.popleft()
         return True
 
     def drop(self) -> None:
@@ -190,7 +190,8 @@ class Stream:
                 break
             frames: list[Any] = []
             for length in lengths:
-                frames.append(data[begin : (begin := begin + length)])
+                frames.append(data[begin : begin + length])
+                begin += length
             messages.append(frames)
             start = end
         self._rest = data[start:]

@@ -39,6 +39,8 @@ def _json_writer() -> Callable[[Any], str]:
     if make is None:
         return encoder.encode
     text = json.encoder.encode_basestring_ascii  # type: ignore[attr-defined]
+    # markers (None: what contains itself is a RecursionError), default, encoder, indent, the separators, sort_keys, skipkeys,
+    # allow_nan
     write = make(None, encoder.default, text, None, ":", ",", False, False, True)
     return lambda value: "".join(write(value, 0))
 
