@@ -335,7 +335,8 @@ def _clean(options: argparse.Namespace) -> int:
     if running and not options.force:
         print(f"{_clusters(running)} left running; --force stops them")
         if waiting := waiting_clusters():
-            print(f"{len(waiting)} of them without a controller: pxcluster start --restore takes over the engines")
+            commands = " or ".join(file.restoring for file in waiting)
+            print(f"{len(waiting)} of them without a controller: {commands} takes over the engines")
     return 0
 
 

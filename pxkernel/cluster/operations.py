@@ -44,7 +44,7 @@ class EngineOperations:
         if self._file is None:
             raise ClusterError("this cluster has not been started: call start_cluster_sync()")
         if not self._file.alive():
-            how = "; start_cluster() takes its engines over" if self._file.restorable else ""
+            how = f"; {self._file.restoring} takes its engines over" if self._file.restorable else ""
             raise ClusterError(f"the cluster {self._file.cluster_id!r} is not running any more{how}")
         return self._file
 

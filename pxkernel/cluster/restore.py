@@ -158,14 +158,28 @@ def waiting_as(cluster_id: str, profile: str) -> ClusterFile | None:
 
 
 def find(path: Path | None, profile: str | None) -> ClusterFile:
-    """As ``clusterfile.find``; if no such cluster runs, the default or only one whose engines wait for a new controller."""
+    """As ``clusterfile.find``; if no such cluster runs, the default or only one whose engines wait for a new controller.
+
+    Raises
+    ------
+    FileNotFoundError, ClusterError
+        As there; several wait and none is named.
+    """
     try:
         return clusterfile.find(path, profile=profile)
     except (ClusterError, FileNotFoundError):
-        found = [file for file in waiting_clusters(profile) if path in (None, file.path)]
-        default = [file for file in found if file.path == clusterfile.folder("", file.profile) / clusterfile.FILE_NAME]
-        if len(default or found) != 1:
+        name = clusterfile.wanted(path, profile)
+        if name is None and clusterfile.running(profile):
             raise
+        named = None if name is None else clusterfile.path_of(name, profile)
+        found = [file for file in waiting_clusters(profile) if named in (None, file.path)]
+        default = [file for file in found if file.cluster_id == clusterfile.DEFAULT_ID]
+        if not found:
+            raise
+        if len(default or found) > 1:
+            names = ", ".join(f"{file.cluster_id!r} ({file.restoring})" for file in default or found)
+            text = f"engines of several clusters wait for a new controller, name one of these: {names}"
+            raise ClusterError(text) from None
         return (default or found)[0]
 
 

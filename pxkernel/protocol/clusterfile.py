@@ -24,7 +24,7 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -315,15 +315,16 @@ def parse(info: object, origin: object) -> ClusterFile:
 
 def running(profile: str | None = None) -> list[ClusterFile]:
     """The clusters of this user whose controller answers; of one profile, None: of all."""
-    found = []
+    return [file for file in _files(profile) if file.alive()]
+
+
+def _files(profile: str | None) -> Iterator[ClusterFile]:
+    """The cluster files of this user, of one profile or all, whether their controllers answer or not."""
     for path in sorted(runtime_directory().glob(f"*/{FILE_NAME}")):
-        try:
+        with contextlib.suppress(ClusterError, FileNotFoundError):
             file = read(path)
-        except (ClusterError, FileNotFoundError):
-            continue
-        if file.alive() and profile in (None, file.profile):
-            found.append(file)
-    return found
+            if profile in (None, file.profile):
+                yield file
 
 
 def clean(spared: Collection[str] = ()) -> list[str]:
@@ -365,15 +366,25 @@ def find(cluster: str | os.PathLike[str] | None = None, *, profile: str | None =
         raise TypeError(f"a cluster is named by its id or by the path of its file, not by {cluster!r}")
     if profile is not None:
         folder(DEFAULT_ID, profile)
-    if cluster is None and profile is None:
-        cluster = os.environ.get(ENVIRONMENT) or None
-    if cluster is None:
+    text = wanted(cluster, profile)
+    if text is None:
         return _only_running(profile)
-    text = os.fspath(cluster)
-    is_path = os.sep in text or text.endswith(".json")
-    file = read(text if is_path else folder(text, profile or DEFAULT_PROFILE) / FILE_NAME)
+    file = read(path_of(text, profile))
     check_alive(file, f"of {text}")
     return file
+
+
+def wanted(cluster: str | os.PathLike[str] | None, profile: str | None) -> str | None:
+    """The id or path, the argument or that of ``PXKERNEL_CLUSTER``, by which ``find`` looks; None: nothing is named."""
+    if cluster is None and profile is None:
+        return os.environ.get(ENVIRONMENT) or None
+    return None if cluster is None else os.fspath(cluster)
+
+
+def path_of(text: str, profile: str | None) -> Path:
+    """The cluster file that an id of a profile, or a path, means."""
+    is_path = os.sep in text or text.endswith(".json")
+    return Path(text) if is_path else folder(text, profile or DEFAULT_PROFILE) / FILE_NAME
 
 
 def check_alive(file: ClusterFile, which: str) -> None:
@@ -399,8 +410,8 @@ def _only_running(profile: str | None) -> ClusterFile:
     if len(clusters) == 1:
         return clusters[0]
     if not clusters:
-        left = any(runtime_directory().glob(f"*/{SETTINGS}"))
-        how = "; pxcluster start --restore takes over engines that wait for a new controller" if left else ""
+        left = " or ".join(f"`{file.restoring}`" for file in _files(profile) if file.restorable)
+        how = f"; {left} takes over engines that wait for a new controller" if left else ""
         which = "no cluster" if profile is None else f"no cluster of the profile {profile!r}"
         raise FileNotFoundError(
             f"{which} is running (looked in {runtime_directory()}): start one with Cluster(n=4) or `pxcluster start -n 4`{how}"

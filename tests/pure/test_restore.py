@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pxkernel.cluster.restore import find
 from pxkernel.controller.enginerecord import EngineRecord
 from pxkernel.controller.restore import EngineFiles
 from pxkernel.controller.settings import Settings
@@ -45,14 +46,18 @@ def runtime(monkeypatch):
     shutil.rmtree(directory)
 
 
-@pytest.fixture
-def cluster():
-    """The file of a cluster that can be restored and whose controller has ended."""
-    directory, sockets = clusterfile.prepare("x")
-    file = clusterfile.ClusterFile("x", str(directory), str(sockets), f"ipc://{sockets}/controller", "ab" * 32, 1, None)
+def make(name):
+    directory, sockets = clusterfile.prepare(name)
+    file = clusterfile.ClusterFile(name, str(directory), str(sockets), f"ipc://{sockets}/controller", "ab" * 32, 1, None)
     file.write()
     clusterfile.write_private(directory / clusterfile.SETTINGS, "{}")
     return file
+
+
+@pytest.fixture
+def cluster():
+    """The file of a cluster that can be restored and whose controller has ended."""
+    return make("x")
 
 
 def engine(number, pid=ME, process=identity(ME)):
@@ -268,3 +273,51 @@ def test_the_identity_of_a_process(known):
     """With and without a /proc."""
     assert known(ME) == known(ME) != known(os.getppid()) is not None
     assert known(2**22 + 1) is None
+
+
+# -- which cluster is meant -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def others(cluster):
+    """Clusters beside it whose engines wait as well."""
+    files = [cluster, make("y")]
+    for file in files:
+        engine(0).write(file.directory)
+    return files
+
+
+def test_nothing_runs_but_clusters_wait(others):
+    """Each is named with its own command."""
+    ways = "`pxcluster start --restore --cluster-id x` or `pxcluster start --restore --cluster-id y`"
+    with pytest.raises(FileNotFoundError, match=f"no cluster is running.*; {ways} takes over"):
+        clusterfile.find()
+
+
+def test_several_wait_and_none_is_named(others):
+    with pytest.raises(ClusterError, match="several clusters wait.*'x' .pxcluster start --restore --cluster-id x.*'y'"):
+        find(None, None)
+    assert find(others[1].path, None) == others[1]
+    default = make("")
+    engine(0).write(default.directory)
+    assert find(None, None) == default
+
+
+def test_the_only_one_that_waits_is_found(cluster):
+    engine(0).write(cluster.directory)
+    assert find(None, None) == cluster
+
+
+def test_the_environment_names_the_one_that_waits(others, monkeypatch):
+    monkeypatch.setenv(clusterfile.ENVIRONMENT, "y")
+    assert find(None, None) == others[1]
+    monkeypatch.setenv(clusterfile.ENVIRONMENT, "z")
+    with pytest.raises(FileNotFoundError):
+        find(None, None)
+
+
+def test_one_that_waits_is_not_meant_as_long_as_several_run(cluster):
+    """``pxcluster stop`` without a name would end its engines."""
+    engine(0).write(cluster.directory)
+    with controller(make("a")), controller(make("b")), pytest.raises(ClusterError, match="several clusters are running"):
+        find(None, None)
