@@ -20,7 +20,7 @@ from pxkernel.protocol.clusterfile import ENVIRONMENT, ClusterFile, find, folder
 @pytest.fixture(autouse=True)
 def runtime(monkeypatch):
     """A runtime directory with a path short enough for Unix sockets."""
-    directory = Path(tempfile.mkdtemp(prefix="px-test-"))
+    directory = Path(tempfile.mkdtemp(prefix="files-"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(directory))
     monkeypatch.delenv(ENVIRONMENT, raising=False)
     yield directory

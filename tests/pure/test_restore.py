@@ -39,7 +39,7 @@ ME = os.getpid()
 
 @pytest.fixture(autouse=True)
 def runtime(monkeypatch):
-    directory = Path(tempfile.mkdtemp(prefix="px-test-"))
+    directory = Path(tempfile.mkdtemp(prefix="restore-"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(directory))
     monkeypatch.setattr(succession, "POLL", 0.001)
     yield directory
