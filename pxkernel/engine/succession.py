@@ -9,14 +9,18 @@ it is told that this is over.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..errors import ClusterError
 from ..protocol.clusterfile import ClusterFile, read
-from ..protocol.enginefiles import read_all, takeover
+from ..protocol.enginefiles import EngineFile, read_all, takeover
 from ..protocol.processes import POLL
+
+#: How long the other engines may take to end by themselves, in seconds: more than the lifeline leaves each of them.
+END_TIMEOUT = 4.0
 
 
 class Succession:
@@ -60,11 +64,22 @@ def _give_up(cluster: ClusterFile) -> bool:
         with takeover(cluster.directory) as ours:
             if not ours or cluster.alive():
                 return False
-            for engine in read_all(cluster.directory):
+            others = [engine for engine in read_all(cluster.directory) if engine.pid != os.getpid()]
+            for engine in others:
                 # Kernels without the extension do not know that they are to end.
                 if not engine.tasks:
                     engine.kill()
             cluster.remove()
+        _kill_late(others)
     except OSError as error:
         print(f"pxkernel.engine: {error}", file=sys.__stderr__, flush=True)
     return True
+
+
+def _kill_late(engines: Sequence[EngineFile]) -> None:
+    """Kill the engines that do not end by themselves: stopped ones, those that C code keeps from running any thread."""
+    end = time.monotonic() + END_TIMEOUT
+    while (left := [engine for engine in engines if engine.alive]) and time.monotonic() < end:
+        time.sleep(POLL)
+    for engine in left:
+        engine.kill()

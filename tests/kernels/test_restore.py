@@ -101,6 +101,24 @@ def test_the_time_is_over(start, wait_for, gone, tmp_path):
         assert not cluster.restored and rc.ids == [0, 1]
 
 
+def stuck(mark):
+    """In C code that holds the GIL."""
+    import ctypes
+
+    mark.touch()
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def test_the_time_is_over_for_one_that_is_stuck_as_well(start, wait_for, gone, tmp_path):
+    """Another engine ends it, which notices nothing."""
+    cluster, rc = start(restore_timeout=1)
+    rc[0].apply_async(stuck, tmp_path / "mark")
+    wait_for((tmp_path / "mark").exists, SOON)
+    rc.close()
+    kill_controller(cluster, wait_for)
+    gone()
+
+
 def test_stop_without_a_controller(start, wait_for, gone, monkeypatch):
     """Also an engine that is stopped."""
     monkeypatch.setattr("pxkernel.cluster.restore.END_TIMEOUT", 3.0)
