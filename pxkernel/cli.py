@@ -37,6 +37,8 @@ USAGE = 2
 RUNNING_ALREADY = 10
 NOT_RUNNING = 11
 INTERRUPTED = 130
+#: What a start obeys when it takes engines over, too.
+USED = {"command", "run", "profile", "output", "cluster_id", "restore", "daemonize"}
 #: Signals that ``pxcluster start`` passes on to the engines.
 PASSED_ON = (signal.SIGUSR1, signal.SIGUSR2)
 
@@ -138,18 +140,20 @@ def _start(options: argparse.Namespace) -> int:
         shutdown_atexit=not options.daemonize,
     )
     if not options.daemonize:
-        return _keep(cluster, options.output)
-    _begin(cluster, options.output)
+        return _keep(cluster, options)
+    _begin(cluster, options)
     return 0
 
 
-def _begin(cluster: Cluster, output: str) -> None:
+def _begin(cluster: Cluster, options: argparse.Namespace) -> None:
     """Start a cluster and print what it is."""
     if cluster.controller_restore and (file := waiting_as(cluster.cluster_id, cluster.profile)):
-        print(f"taking over engines {_waiting(file)}", file=sys.stderr, flush=True)
+        unused = ", ".join(_settings_in(options))
+        how = f" with the settings of the first start, without {unused}" if unused else ""
+        print(f"taking over engines {_waiting(file)}{how}", file=sys.stderr, flush=True)
     cluster.start_and_connect_sync().close()
     row = _row(cluster)
-    if output == "json":
+    if options.output == "json":
         print(json.dumps({**row, **_restored(cluster)}, indent=1), flush=True)
     else:
         number = len(row["engines"])
@@ -157,6 +161,13 @@ def _begin(cluster: Cluster, output: str) -> None:
         for state, engines in _restored(cluster).items():
             print(f"{state}: engines {engines}", flush=True)
         print(f"connect to them with: pxkernel.{_client_of(cluster)}", flush=True)
+
+
+def _settings_in(options: argparse.Namespace) -> list[str]:
+    """What the command line of a start says of the cluster, which is that of the first start if engines are taken over."""
+    defaults = vars(_parser().parse_args(["start"]))
+    given = [name for name, default in defaults.items() if getattr(options, name) != default and name not in USED]
+    return ["-n" if name == "n" else "--" + name.replace("_", "-") for name in given]
 
 
 def _restored(cluster: Cluster) -> dict[str, list[int]]:
@@ -176,7 +187,7 @@ def _client_of(cluster: Cluster) -> str:
     return f"Client({cluster.cluster_id!r})" if cluster.cluster_id else "Client()"
 
 
-def _keep(cluster: Cluster, output: str) -> int:
+def _keep(cluster: Cluster, options: argparse.Namespace) -> int:
     """Start a cluster, wait until it ends by itself, and end it when we are told to, which may be at any moment.
 
     Engines that were to be rescued are not ended before we have said that we would. The signals that tell us raise nothing, so
@@ -191,8 +202,8 @@ def _keep(cluster: Cluster, output: str) -> int:
 
     def live() -> None:
         try:
-            _begin(cluster, output)
-            if output == "text":
+            _begin(cluster, options)
+            if options.output == "text":
                 print("Ctrl-C stops them", flush=True)
             begun.set()
             cluster.wait_sync()
@@ -221,7 +232,7 @@ def _keep(cluster: Cluster, output: str) -> int:
     while not (signalled or ended.is_set()):
         os.read(told, 1)
     if signalled:
-        return _stop_or_put_back(cluster, begun.is_set(), output)
+        return _stop_or_put_back(cluster, begun.is_set(), options.output)
     if not begun.is_set():
         put_back(cluster)
     if not cluster.waiting:

@@ -356,13 +356,17 @@ def test_a_takeover_that_is_interrupted_is_put_back(start, wait_for):
     kill_controller(cluster, wait_for)
     # The takeover waits for it.
     os.kill(pids[1], signal.SIGSTOP)
-    for number, under_way in ((signal.SIGINT, lambda: True), (signal.SIGTERM, lambda: cluster.running)):
+    unused = " with the settings of the first start, without -n, --store-limit"
+    for number, under_way, more, how in (
+        (signal.SIGINT, lambda: True, [], ""),
+        (signal.SIGTERM, lambda: cluster.running, ["-n", "8", "--store-limit", "9"], unused),
+    ):
         process = subprocess.Popen(
-            [sys.executable, "-m", "pxkernel.cli", "start", "--restore", "--cluster-id", "rescued", "-o", "json"],
+            [sys.executable, "-m", "pxkernel.cli", "start", "--restore", "--cluster-id", "rescued", "-o", "json", *more],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         with process:
-            assert process.stderr.readline() == "taking over engines [0, 1]\n"
+            assert process.stderr.readline() == f"taking over engines [0, 1]{how}\n"
             wait_for(under_way, SOON)
             process.send_signal(number)
             output, error = process.communicate(timeout=40)
