@@ -157,7 +157,7 @@ def test_own_results(cluster4):
     assert again.ready() and again.get() == [7, 7]
 
 
-def test_unknown_and_wrong_results(cluster4, wait_for):
+def test_unknown_and_wrong_results(cluster4, wait_for, hold):
     """RC-22; and nothing can be asked in a callback, which would wait for itself."""
     with pytest.raises(px.RemoteError, match="No such message: nope") as caught:
         cluster4.get_result("nope")
@@ -166,10 +166,11 @@ def test_unknown_and_wrong_results(cluster4, wait_for):
         cluster4.get_result(1.5)
     with pytest.raises(IndexError, match="there is no call with index 1000000"):
         cluster4.get_result(10**6)
-    asked = cluster4[0].apply_async(abs, -1)
-    errors = []
+    # It must not be done before they are added: then they are called here.
+    asked, errors = hold(cluster4[0]), []
     asked.add_done_callback(lambda ar: errors.append(pytest.raises(RuntimeError, cluster4.hub_history)))
     asked.add_done_callback(lambda ar: errors.append(pytest.raises(RuntimeError, cluster4.get_result, [0])))
+    hold.release()
     asked.get(SOON)
     wait_for(lambda: len(errors) == 2)
 
