@@ -56,7 +56,8 @@ class Dispatch:
 
     def _enqueue(self, task: Task, engine: Engine | None) -> None:
         if engine is None:
-            self._results.fail(task, "died", f"engine {task.engine} is not part of the cluster (any more)")
+            reason = self._tables.gone.get(task.engine, "is not part of the cluster")  # type: ignore[arg-type]
+            self._results.fail(task, "died", f"engine {task.engine} {reason}")
         elif task.kind != "cell" and not engine.has_tasks:
             why = "is no Python kernel with pxkernel.engine: it only runs cells"
             self._results.fail(task, "died", f"engine {engine.id} {why}")

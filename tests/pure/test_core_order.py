@@ -2,7 +2,7 @@
 
 import pytest
 
-from pxkernel.core import Acked, Acknowledge, Announce, EngineJoined, Fail, RunCell, RunTasks, Submitted
+from pxkernel.core import Acked, Acknowledge, Announce, EngineJoined, EngineLeft, Fail, RunCell, RunTasks, Submitted
 from pxkernel.core.tables import SHORT_TASK, WINDOW_BYTES, WINDOW_TASKS
 
 
@@ -279,8 +279,15 @@ def test_output_uses_up_credit(core):
 
 def test_an_unknown_engine_fails_the_task(core):
     commands = core.submit("a", 9, "t")
-    assert core.only(commands, Fail) == [Fail("t", 9, "died", "engine 9 is not part of the cluster (any more)")]
+    assert core.only(commands, Fail) == [Fail("t", 9, "died", "engine 9 is not part of the cluster")]
     assert core.delivered(commands) == ["t"]
+
+
+def test_an_engine_that_has_gone_fails_the_task_with_the_reason(core):
+    """RC-30: as those that it had."""
+    core.handle(EngineLeft(1, "died (exit code 3)"))
+    commands = core.submit("a", 1, "t")
+    assert core.only(commands, Fail) == [Fail("t", 1, "died", "engine 1 died (exit code 3)")]
 
 
 def test_an_unknown_engine_does_not_disturb_the_others(core):
