@@ -263,8 +263,9 @@ class Channels:
 
     def close(self) -> None:
         """Close the sockets and end the thread."""
-        self._orders.send_multipart([b"stop"])
-        self._drain.join(5)
+        if self._drain.is_alive():
+            self._orders.send_multipart([b"stop"])
+            self._drain.join(5)
         for socket in (self.shell, self.control, self.stdin, self.iopub, self._orders):
             socket.close(linger=0)
 

@@ -90,3 +90,12 @@ def test_kernels_with_the_same_session_are_told_apart(tmp_path):
         publisher.close(linger=0)
     channels.close()
     context.destroy(linger=0)
+
+
+def test_they_close_when_the_thread_has_ended_by_itself(monkeypatch):
+    """A controller must not stay because of it: to send to nobody would wait for ever."""
+    monkeypatch.setattr("pxkernel.kernels.channels._drain_iopub", lambda *args: None)
+    with zmq.Context() as context:
+        some = Channels(context)
+        some._drain.join(10)
+        some.close()
