@@ -30,8 +30,8 @@ from .cluster import Cluster, clean_cluster_files
 from .cluster.restore import put_back, waiting_as
 from .controller.settings import RESTORE_TIMEOUT, SCHEMES, STORE_LIMIT
 from .errors import ClusterError, EngineError
-from .protocol import clusterfile, enginefiles
-from .protocol.enginefiles import waiting_clusters
+from .protocol import clusterfile
+from .protocol.enginefiles import waiting_clusters, waiting_ids
 
 USAGE = 2
 RUNNING_ALREADY = 10
@@ -150,7 +150,7 @@ def _begin(cluster: Cluster, options: argparse.Namespace) -> None:
     if cluster.controller_restore and (file := waiting_as(cluster.cluster_id, cluster.profile)):
         unused = ", ".join(_settings_in(options))
         how = f" with the settings of the first start, without {unused}" if unused else ""
-        print(f"taking over engines {_waiting(file)}{how}", file=sys.stderr, flush=True)
+        print(f"taking over engines {waiting_ids(file)}{how}", file=sys.stderr, flush=True)
     cluster.start_and_connect_sync().close()
     row = _row(cluster)
     if options.output == "json":
@@ -245,7 +245,7 @@ def _keep(cluster: Cluster, options: argparse.Namespace) -> int:
 def _stop_or_put_back(cluster: Cluster, begun: bool, output: str) -> int:
     """End a cluster, but have engines that were just being taken over wait again; returns the exit code."""
     if not begun and (file := put_back(cluster)):
-        text = f"interrupted: engines {_waiting(file)} wait for a new controller"
+        text = f"interrupted: engines {waiting_ids(file)} wait for a new controller"
         print(f"pxcluster: {text}: {file.restoring} takes them over, pxcluster stop ends them", file=sys.stderr)
         return INTERRUPTED
     if output == "text":
@@ -270,11 +270,7 @@ def _engines(options: argparse.Namespace) -> int:
 
 def _waiting_row(file: clusterfile.ClusterFile) -> dict[str, Any]:
     """As ``_row``, for a cluster whose engines wait for a new controller."""
-    return {**_identity(file), "engines": [], "engine_sets": {}, "waiting": _waiting(file)}
-
-
-def _waiting(file: clusterfile.ClusterFile) -> list[int]:
-    return [engine.id for engine in enginefiles.waiting(file)]
+    return {**_identity(file), "engines": [], "engine_sets": {}, "waiting": waiting_ids(file)}
 
 
 def _row(cluster: Cluster) -> dict[str, Any]:

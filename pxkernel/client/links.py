@@ -18,8 +18,8 @@ from .tracking import SendTracker
 class Link(Protocol):
     """A connection to a controller. One thread waits, receives and sends."""
 
-    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
-        """Send a message; False: a part of it goes in ``wait``. What cannot be sent any more is dropped."""
+    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> None:
+        """Send a message; what does not go at once is left to ``flush``, what cannot be sent any more is dropped."""
 
     def flush(self) -> bool:
         """Send what has not gone; whether all has."""
@@ -63,13 +63,13 @@ class LocalLink:
         #: What is waited for, by descriptor.
         self._waited_for: dict[int, int] = {}
 
-    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
+    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> None:
         def sent() -> None:
             for tracker in trackers:
                 tracker.hand_over()
 
         self.take(pieces(frames, sent if trackers else None))
-        return self.flush()
+        self.flush()
 
     def flush(self) -> bool:
         try:
@@ -118,7 +118,7 @@ class RemoteLink:
         self._socket.connect(cluster.endpoint)
         self._broken = False
 
-    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> bool:
+    def send(self, frames: Sequence[Any], trackers: Sequence[SendTracker] = ()) -> None:
         tracker = None
         if trackers:
             # Of a message in several parts pyzmq itself would track the last part only.
@@ -127,7 +127,6 @@ class RemoteLink:
         send(self._socket, frames)
         for waiting in trackers:
             waiting.hand_over(tracker)
-        return True
 
     def flush(self) -> bool:
         return True  # zmq sends

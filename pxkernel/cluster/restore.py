@@ -6,8 +6,7 @@ import contextlib
 import os
 import subprocess
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from ..errors import ClusterError
 from ..kernels.threads import thread_limits
 from ..protocol import clusterfile
 from ..protocol.clusterfile import ClusterFile
-from ..protocol.enginefiles import EngineFile, takeover, waiting, waiting_clusters
+from ..protocol.enginefiles import kill_late, takeover, waiting, waiting_clusters, waiting_ids
 
 #: How long engines may take to end by themselves, in seconds.
 END_TIMEOUT = 8.0
@@ -60,7 +59,7 @@ class Restorable:
     @property
     def waiting(self) -> list[int]:
         """The engines that wait for a new controller; empty as long as there is one (features CTL-08)."""
-        return [] if self._file is None else [engine.id for engine in waiting(latest(self._file))]
+        return [] if self._file is None else waiting_ids(latest(self._file))
 
     def _patience(self) -> float:
         return min(self.engine_timeout, ANSWER_TIMEOUT) if self._restored else self.engine_timeout
@@ -86,7 +85,7 @@ class Restorable:
         file = waiting_as(self.cluster_id, self.profile)
         if file is None:
             return False
-        engines = [engine.id for engine in waiting(file)]
+        engines = waiting_ids(file)
         if not self.controller_restore:
             raise ClusterError(
                 f"engines {engines} of the cluster {self.cluster_id!r}, whose controller has ended, wait for a new one: "
@@ -213,16 +212,8 @@ def end_waiting(file: ClusterFile) -> None:
     with _alone(file):
         # Without it they end by themselves.
         file.remove()
-    _await_or_kill(engines)
-
-
-def _await_or_kill(engines: Sequence[EngineFile]) -> None:
-    """Wait for the ends of engines; those that do not are killed: kernels without the extension, stopped ones."""
     for engine in engines:
+        # Kernels without the extension do not know that they are to end.
         if not engine.tasks:
             engine.kill()
-    end = time.monotonic() + END_TIMEOUT
-    while (left := [engine for engine in engines if engine.alive]) and time.monotonic() < end:
-        time.sleep(0.05)
-    for engine in left:
-        engine.kill()
+    kill_late(engines, END_TIMEOUT)

@@ -12,11 +12,11 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ..errors import ClusterError
 from ..protocol.clusterfile import ClusterFile, read
-from ..protocol.enginefiles import EngineFile, read_all, takeover
+from ..protocol.enginefiles import kill_late, read_all, takeover
 from ..protocol.processes import POLL
 
 #: How long the other engines may take to end by themselves, in seconds: more than the lifeline leaves each of them.
@@ -70,16 +70,7 @@ def _give_up(cluster: ClusterFile) -> bool:
                 if not engine.tasks:
                     engine.kill()
             cluster.remove()
-        _kill_late(others)
+        kill_late(others, END_TIMEOUT)
     except OSError as error:
         print(f"pxkernel.engine: {error}", file=sys.__stderr__, flush=True)
     return True
-
-
-def _kill_late(engines: Sequence[EngineFile]) -> None:
-    """Kill the engines that do not end by themselves: stopped ones, those that C code keeps from running any thread."""
-    end = time.monotonic() + END_TIMEOUT
-    while (left := [engine for engine in engines if engine.alive]) and time.monotonic() < end:
-        time.sleep(POLL)
-    for engine in left:
-        engine.kill()

@@ -16,7 +16,8 @@ import fcntl
 import json
 import os
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from .clusterfile import ClusterFile, private, write_private
 from .processes import identity
 
 _LOCK = "takeover"
+#: How often to look whether engines have ended, in seconds.
+_INTERVAL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,26 @@ def waiting(file: ClusterFile) -> list[EngineFile]:
     """The engines that wait for a new controller: none if the cluster has one, or runs on another machine."""
     if not file.is_here or not file.restorable or file.alive():
         return []
+    return _living(file)
+
+
+def waiting_ids(file: ClusterFile) -> list[int]:
+    """The ids of the engines that wait for a new controller."""
+    return [engine.id for engine in waiting(file)]
+
+
+def _living(file: ClusterFile) -> list[EngineFile]:
     return [engine for engine in read_all(file.directory) if engine.alive]
+
+
+def kill_late(engines: Sequence[EngineFile], timeout: float) -> None:
+    """Kill the engines that have not ended by themselves ``timeout`` seconds from now: stopped ones, those that C code keeps
+    from running any thread, kernels that nobody has told to end."""
+    end = time.monotonic() + timeout
+    while (left := [engine for engine in engines if engine.alive]) and time.monotonic() < end:
+        time.sleep(_INTERVAL)
+    for engine in left:
+        engine.kill()
 
 
 def waiting_clusters(profile: str | None = None) -> list[ClusterFile]:
@@ -126,5 +148,5 @@ class StillNeeded(ClusterError):
 
 def check_deserted(file: ClusterFile) -> None:
     """Raise StillNeeded if there are engines that need what a cluster without a controller has on disk."""
-    if file.restorable and any(engine.alive for engine in read_all(file.directory)):
+    if file.restorable and _living(file):
         raise StillNeeded(f"engines of the cluster {file.cluster_id!r} wait for a new controller: {file.path}")

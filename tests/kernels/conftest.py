@@ -212,6 +212,31 @@ def stuck_in_c():
 
 
 @pytest.fixture(scope="session")
+def pxcluster():
+    """Runs a command of ``pxcluster``."""
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "pxkernel.cli", *arguments],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=40,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def answer(pxcluster):
+    """What a command of ``pxcluster`` prints as JSON."""
+
+    def ask(*arguments):
+        done = pxcluster(*arguments, "-o", "json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return ask
+
+
+@pytest.fixture(scope="session")
 def wait_for():
     return until
 

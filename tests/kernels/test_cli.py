@@ -16,22 +16,8 @@ from pxkernel.protocol import clusterfile
 SOON = 15
 
 
-def pxcluster(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pxkernel.cli", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=40,
-    )  # fmt: skip
-
-
-def answer(*arguments):
-    """What a command prints as JSON."""
-    done = pxcluster(*arguments, "-o", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture(scope="module")
-def started(nothing_is_left):
+def started(nothing_is_left, answer):
     """A cluster that was started in the background, in a profile of its own."""
     row = answer("start", "-n", "1", "--daemonize", "--profile", "mine", "--cluster-id", "x", "--ip", "127.0.0.1")
     yield row
@@ -45,12 +31,12 @@ def test_start_tells_what_it_has_started(started):
     assert started["engine_sets"] == {"0": [0]} and os.path.exists(started["cluster_file"])
 
 
-def test_the_same_cluster_again(started):
+def test_the_same_cluster_again(started, pxcluster):
     again = pxcluster("start", "-n", "1", "--profile", "mine", "--cluster-id", "x")
     assert again.returncode == 10 and "running already" in again.stderr and "Traceback" not in again.stderr
 
 
-def test_list(started):
+def test_list(started, answer, pxcluster):
     """CLI-05."""
     with px.Cluster(n=0) as rc:
         rows = {row["cluster_id"]: row for row in answer("list")}
@@ -61,7 +47,7 @@ def test_list(started):
     assert text[1].split()[:3] == ["mine", "'x'", "1"] and len(text) == 2
 
 
-def test_engines_are_added_and_nothing_becomes_an_orphan(started):
+def test_engines_are_added_and_nothing_becomes_an_orphan(started, answer):
     """CLI-04: the peer loses controller and engines here; CLI-09: this is how an engine is started."""
     assert answer("engines", "-n", "2", "--profile", "mine", "--set", "more") == {"engine_set": "more", "engines": [1, 2]}
     (row,) = answer("list")
@@ -74,20 +60,20 @@ def test_engines_are_added_and_nothing_becomes_an_orphan(started):
 
 
 @pytest.mark.parametrize("command", [["engines"], ["stop"], ["stop", "nobody"], ["engines", "--cluster-id", "nobody"]])
-def test_no_such_cluster(started, command):
+def test_no_such_cluster(started, command, pxcluster):
     """CLI-03: exit code 11."""
     done = pxcluster(*command, "--profile", "other")
     assert done.returncode == 11 and "cluster" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("command", [[], ["nonsense"], ["start", "-n", "many"], ["start", "--nonsense"]])
-def test_usage(command):
+def test_usage(command, pxcluster):
     """CLI-01."""
     done = pxcluster(*command)
     assert done.returncode == 2 and done.stderr.startswith("usage: pxcluster")
 
 
-def test_what_cannot_be_started():
+def test_what_cannot_be_started(pxcluster):
     done = pxcluster("start", "-n", "-1")
     assert done.returncode == 1 and done.stderr == "pxcluster: n is the number of engines, not -1\n"
     done = pxcluster("start", "-n", "99999999999", "--daemonize")
@@ -103,7 +89,7 @@ def test_what_is_no_profile(command, profile, capsys):
     assert capsys.readouterr().err.startswith(f"pxcluster: {profile!r} cannot be a profile: ")
 
 
-def test_stop_by_name_and_all(started):
+def test_stop_by_name_and_all(started, answer, pxcluster):
     """CLI-03; CLI-08: a controller without engines is ``start -n 0``."""
     for name in ("a", "b"):
         answer("start", "-n", "0", "--daemonize", "--cluster-id", name)
@@ -117,7 +103,7 @@ def test_stop_by_name_and_all(started):
     assert [row["cluster_id"] for row in answer("list")] == ["x"]
 
 
-def test_clean(started, nothing_is_left, wait_for):
+def test_clean(started, nothing_is_left, wait_for, answer, pxcluster):
     """CLI-06, CLU-34: what runs is left alone."""
     dead = nothing_is_left / "pxkernel" / "dead"
     shutil.copytree(os.path.dirname(started["cluster_file"]), dead, ignore=shutil.ignore_patterns("controller", "k*"))
@@ -129,7 +115,7 @@ def test_clean(started, nothing_is_left, wait_for):
     assert not dead.exists() and answer("list") == [started]
 
 
-def test_options_of_start(started):
+def test_options_of_start(started, pxcluster):
     """CLI-08, CLI-09: the store, the scheme, start-up code; it says how to connect."""
     options = ("--scheme", "lru", "--store", "none", "--store-limit", "1000", "--preload", "json", "--on-start", "told = 5")
     begun = pxcluster("start", "-n", "1", "--daemonize", "--cluster-id", "o", *options)

@@ -269,21 +269,8 @@ def test_without_the_option_nothing_is_kept():
 # -- pxcluster --------------------------------------------------------------------------------------------------------
 
 
-def pxcluster(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pxkernel.cli", *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=40,
-    )  # fmt: skip
-
-
-def answer(*arguments):
-    done = pxcluster(*arguments, "-o", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.mark.timeout(120)
-def test_pxcluster_restore(gone, wait_for):
+def test_pxcluster_restore(gone, wait_for, answer, pxcluster):
     """``start --restore`` again takes over; ``list``, ``clean`` and ``stop`` know of engines that wait."""
     first = answer("start", "-n", "2", "--restore", "--daemonize")
     assert "restored" not in first
@@ -320,7 +307,7 @@ def test_pxcluster_restore(gone, wait_for):
     assert pxcluster("stop").returncode == 11
 
 
-def test_pxcluster_in_the_foreground(gone, wait_for):
+def test_pxcluster_in_the_foreground(gone, wait_for, pxcluster):
     """The command ends and says how to go on; its engines wait."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pxkernel.cli", "start", "-n", "1", "--restore"],
