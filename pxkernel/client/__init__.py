@@ -24,6 +24,7 @@
 - ``shell``       how IPython shows the errors of engines
 - ``representation`` how all of this looks in a notebook
 - ``mapresult``   AsyncMapResult: the future of a map or of a gather
+- ``mailed``      whose results have come before the controller knew of them
 - ``tracking``    SendTracker: when arrays that were sent without a copy may be changed
 - ``records``     what is known of one call on one engine: Metadata, ExecuteReply
 - ``inspection``  rc.top() and rc.stacks()

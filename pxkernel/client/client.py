@@ -17,8 +17,9 @@ from weakref import WeakValueDictionary
 
 from ..errors import EngineError
 from ..protocol import messages as m
+from ..protocol.mailbox import MAILBOX
 from ..protocol.sharing import Shared, take_result
-from . import outputs, representation
+from . import mailed, outputs, representation
 from .asyncresult import AsyncResult
 from .comms import Comms
 from .connection import Connection
@@ -103,7 +104,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         #: What is not finished, or whose output is not complete, by task id.
         self._pending: dict[str, tuple[AsyncResult, Part]] = {}
         self._known: WeakValueDictionary[str, AsyncResult] = WeakValueDictionary()
-        self._questions = Questions(lambda message: self._connection.send(message))
+        self._questions = Questions(lambda message: self._connection.send(message), file.directory)
         self._watching = Watching(self.ask)
         self._comms = Comms(
             lambda engine, kind, payload: self.ask_async("comm", payloads=[payload], engine=engine, msg_type=kind)
@@ -335,6 +336,10 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         """The parts of a submission, and its message."""
         now = time.time()
         options = {**options, "allow_stdin": outputs.interactive(), "label": label}
+        alone = [len(engines) for _, engines in calls] == [1]
+        if alone and self._connection.mailbox is not None and "time_limit" not in options:
+            # What several engines answer had better travel together.
+            options[MAILBOX] = True
         parts: list[Part] = []
         message_calls: list[list[Any]] = []
         for index, (payload, engines) in enumerate(calls):
@@ -498,7 +503,11 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             entry = self._pending.get(task)
             if entry is not None and not entry[1].done:
                 result, part = entry
-                self._place(part, record.get("engine"))
+                if (engine := record.pop("mailed", None)) is None:
+                    self._place(part, record.get("engine"))
+                else:
+                    self._place(part, *engine)
+                    mailed.note(self.directory, engine[0], task)
                 if record.get("quiet"):
                     part.settled = True
                 if part.settled:
@@ -515,10 +524,10 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
                 self._place(entry[1], engine)
                 entry[0]._add_output(entry[1], msg_type, payload)
 
-    def _place(self, part: Part, engine: int | None) -> None:
+    def _place(self, part: Part, engine: int | None, uuid: str | None = None) -> None:
         """A part of a balanced call is heard of from an engine: it runs there, perhaps after it has failed elsewhere."""
         if engine is not None and part.engine_id != engine:
-            part.engine_id, part.engine_uuid = engine, self._uuid(engine)
+            part.engine_id, part.engine_uuid = engine, uuid or self._uuid(engine)
 
     def _uuid(self, engine: int | None) -> str:
         return "" if engine is None else self._members.engines.get(engine, {}).get("uuid", "")
@@ -542,6 +551,8 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
 
     def _on_lost(self, reason: str) -> None:
         self._lost = reason
+        if not self._closed:
+            mailed.forget(self.directory)
         self._members.lose(reason)
         self._fail_pending(reason)
         self._questions.lost(reason)

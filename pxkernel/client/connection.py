@@ -18,9 +18,11 @@ from typing import Any
 from ..errors import ClusterError, ProtocolError, class_names
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.credit import ACKNOWLEDGED
+from ..protocol.mailbox import Mailbox
 from ..protocol.messages import (
     Abort,
     Ack,
+    Finished,
     Hello,
     Interrupt,
     Leave,
@@ -91,6 +93,8 @@ class Connection:
         self._pid = os.getpid()
         #: Whether the controller opens shared memory of this process.
         self.shares = False
+        #: Where engines of this machine put results.
+        self.mailbox: Mailbox | None = None
 
     def open(self, timeout: float) -> Welcome:
         """Connect and wait for the controller's answer.
@@ -109,6 +113,9 @@ class Connection:
             self._link: Link = self._direct or RemoteLink(self._cluster)
         except OSError:
             raise ClusterError(f"the cluster of {self._cluster.path} has just ended") from None
+        if not remote:
+            with contextlib.suppress(OSError):
+                self.mailbox = Mailbox(self._cluster.sockets, self._session)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._close_pipe = weakref.finalize(self, _close, self._wake_read, self._wake_write)
@@ -121,6 +128,7 @@ class Connection:
             answer = self._first_answer(timeout)
         except BaseException:
             self._link.close(0)
+            self._close_mailbox()
             self._close_pipe()
             raise
         self.shares = bool(answer.info.get("memory"))
@@ -131,7 +139,7 @@ class Connection:
     def _first_answer(self, timeout: float) -> Welcome:
         end = time.monotonic() + timeout
         while (left := end - time.monotonic()) > 0:
-            _, _, readable = self._link.wait(self._wake_read, left)
+            *_, readable = self._link.wait(self._wake_read, left)
             try:
                 frames = self._link.receive() if readable else []
             except EOFError:
@@ -233,7 +241,7 @@ class Connection:
     def _run(self) -> None:
         self._take(self._early)
         while not self._lost and (self._outgoing or not self._closing):
-            woken, writable, readable = self._link.wait(self._wake_read, None)
+            woken, mailed, writable, readable = self._link.wait(self._wake_read, None, self.mailbox)
             if woken:
                 os.read(self._wake_read, 4096)
             # Cleared before the queue is read: who appends after that wakes again.
@@ -242,11 +250,15 @@ class Connection:
                 self._send_all()
             if self._unsent:
                 self._tell_unsent()
+            if mailed:
+                # Before what the controller says after it has heard of the same.
+                self._read_mail()
             if readable:
                 self._receive_all()
         with self._sending:
             self._ended = True
         self._link.close(0 if self._lost else self._linger)
+        self._close_mailbox()
         self._give_up()
 
     def _send_all(self) -> None:
@@ -304,6 +316,25 @@ class Connection:
             self._lose(f"it makes no sense: {reason}")
             return
         self._take(arrived)
+
+    def _read_mail(self) -> None:
+        """Give what is in the mailbox to the handler."""
+        assert self.mailbox is not None
+        while True:
+            try:
+                if (frames := self.mailbox.receive()) is None:
+                    return
+                message = self._codec.decode(frames)
+            except ProtocolError:
+                continue
+            if isinstance(message, Finished):
+                self._awaiting = False
+                # Of the credit for results, which is what the controller may send, it takes nothing.
+                self._on_message(Results(message.results, message.payloads))
+
+    def _close_mailbox(self) -> None:
+        if self.mailbox is not None:
+            self.mailbox.close()
 
     def _take(self, arrived: Sequence[list[Any]]) -> None:
         for frames in arrived:

@@ -54,7 +54,7 @@ def inquire(cluster: ClusterFile, topic: str, timeout: float | None, **arguments
         questions.lost(reason)
 
     connection = Connection(cluster, uuid.uuid4().hex[:12], on_message, on_lost)
-    questions = Questions(connection.send)
+    questions = Questions(connection.send, cluster.directory)
     connection.open(CONNECT_TIMEOUT)
     try:
         answer = questions.ask(topic, arguments)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import zmq
 
 from ..protocol.clusterfile import ClusterFile
+from ..protocol.mailbox import Mailbox
 from ..protocol.sockets import COPIED, notice_the_end, receive, send
 from ..protocol.stream import Stream, pieces
 from .tracking import SendTracker
@@ -24,10 +25,10 @@ class Link(Protocol):
     def flush(self) -> bool:
         """Send what has not gone; whether all has."""
 
-    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool, bool]:
-        """Wait until the descriptor ``wake`` or this can be read, or more can be sent, at most ``timeout`` seconds.
+    def wait(self, wake: int, timeout: float | None, mailbox: Mailbox | None = None) -> tuple[bool, bool, bool, bool]:
+        """Wait until the descriptor ``wake``, ``mailbox`` or this can be read, or more can be sent, at most ``timeout`` seconds.
 
-        Whether ``wake`` can be read, whether there is more to ``flush``, and whether this can be read.
+        Whether ``wake`` can be read, whether ``mailbox`` can, whether there is more to ``flush``, and whether this can be read.
         """
 
     def receive(self) -> list[list[Any]]:
@@ -79,15 +80,18 @@ class LocalLink:
             self._stream.drop()
             return True
 
-    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool, bool]:
+    def wait(self, wake: int, timeout: float | None, mailbox: Mailbox | None = None) -> tuple[bool, bool, bool, bool]:
         wanted = {wake: POLLIN, self._descriptor: POLLIN | POLLOUT if self._stream.unsent else POLLIN}
+        mail = -1 if mailbox is None else mailbox.fileno()
+        if mail >= 0:
+            wanted[mail] = POLLIN
         if wanted != self._waited_for:
             for descriptor, events in wanted.items():
                 self._poll.register(descriptor, events)
             self._waited_for = wanted
         ready = dict(self._poll.poll(None if timeout is None else timeout * 1000))
         events = ready.get(self._descriptor, 0)
-        return wake in ready, bool(events & POLLOUT), bool(events & ~POLLOUT)
+        return wake in ready, mail in ready, bool(events & POLLOUT), bool(events & ~POLLOUT)
 
     def receive(self) -> list[list[Any]]:
         try:
@@ -131,7 +135,7 @@ class RemoteLink:
     def flush(self) -> bool:
         return True  # zmq sends
 
-    def wait(self, wake: int, timeout: float | None) -> tuple[bool, bool, bool]:
+    def wait(self, wake: int, timeout: float | None, mailbox: Mailbox | None = None) -> tuple[bool, bool, bool, bool]:
         poller = zmq.Poller()
         for source in (self._socket, self._monitor, wake):
             poller.register(source, zmq.POLLIN)
@@ -139,7 +143,7 @@ class RemoteLink:
         if self._monitor in ready:
             self._monitor.recv_multipart()
             self._broken = True
-        return wake in ready, False, self._broken or self._socket in ready
+        return wake in ready, False, False, self._broken or self._socket in ready
 
     def receive(self) -> list[list[Any]]:
         messages: list[list[Any]] = []

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import EngineError, remote_error
 from ..protocol.messages import Answer, Ask, Message, Payload
+from . import mailed
 
 #: A value of JSON types and the payloads that came with it.
 Answered = tuple[Any, Sequence[Payload]]
@@ -36,10 +37,13 @@ class Questions:
     ----------
     send
         Sends a message to the controller.
+    directory
+        Of the cluster.
     """
 
-    def __init__(self, send: Callable[[Message], None]):
+    def __init__(self, send: Callable[[Message], None], directory: str):
         self._send = send
+        self._directory = directory
         self._numbers = count()
         self._open: dict[int, tuple[Future[Any], Use]] = {}
 
@@ -63,7 +67,7 @@ class Questions:
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
         self._open[number] = future, use
-        self._send(Ask(number, topic, arguments, tuple(payloads)))
+        self._send(Ask(number, topic, arguments, mailed.last(self._directory), tuple(payloads)))
         return future
 
     def answered(self, message: Answer) -> None:

@@ -15,6 +15,8 @@
 - ``relay``     results and output on their way to the clients
 - ``book``      payloads, results and output of every task (``entries``), open and delivered (``store``, ``sqlite``)
 - ``questions`` the table of what clients can ask; ``hub`` answers what is about tasks, in the language of ``query``
+- ``kernelmessages`` what kernels say on their own channels
+- ``order``     questions that come before what their clients have seen
 - ``prompts``   what running code asks its user; ``comms`` widgets; ``requests`` what a kernel answers by itself
 - ``lifecycle`` what clients ask about engines: start, stop, restart, signal
 - ``inspection`` what engines are doing, seen from outside

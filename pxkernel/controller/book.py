@@ -85,14 +85,19 @@ class Book:
         if entry is not None:
             entry.add_output(message)
 
-    def finished(self, task: str, engine: int | None, record: dict[str, Any], result: Sequence[Any]) -> None:
-        """The result of an open task is here; a task that is run again has another one later."""
+    def finished(
+        self, task: str, engine: int | None, record: dict[str, Any], result: Sequence[Any], mailed: bool = False
+    ) -> None:
+        """The result of an open task is here; a task that is run again has another one later.
+
+        ``mailed``: its client has it from the engine.
+        """
         entry = self._open[task]
         if entry.delivered:
             return
         self._spill.release(entry.held)
         entry.result, entry.held = self._spill.take(result)
-        entry.record, entry.received = record, time.time()
+        entry.record, entry.received, entry.mailed = record, time.time(), mailed
         entry.settled = bool(record.get("quiet"))
         if engine != entry.engine:
             entry.engine, entry.engine_uuid = engine, "" if engine is None else self._uuid_of(engine)

@@ -55,6 +55,8 @@ class Entry:
     dropped: int = 0
     #: All of its output is here.
     settled: bool = False
+    #: Its client has the result from the engine.
+    mailed: bool = False
     #: Its client has the result, or has left.
     delivered: bool = False
     #: It has been purged before it was in the store.

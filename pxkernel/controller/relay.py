@@ -10,14 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from ..core.commands import Fail
 from ..core.core import Core
 from ..core.events import Acked, Event
 from ..kernels.channels import KernelMessage
-from ..protocol.content import content_of
 from ..protocol.credit import ACKNOWLEDGED
 from ..protocol.messages import DATA, Ack, Message, Outputs, Results, Settled
 from ..protocol.sharing import Lent
@@ -160,10 +158,11 @@ class Relay:
             if task not in self._book:
                 self._deliver_read(client, task)
                 continue
-            entry, outbox = self._book[task], self._filling(client)
-            if outbox is None:
+            entry, outbox = self._book[task], self._outboxes.get(client)
+            if outbox is None or entry.mailed:
                 self._book.delivered(task)
             else:
+                self._filled[client] = outbox
                 outbox.add_result(task, entry.record or {}, entry.result or ())
                 outbox.delivered.append(task)
 
@@ -225,40 +224,6 @@ class Relay:
     def _tell_delivered(self, outbox: Outbox) -> None:
         while outbox.delivered:
             self._book.delivered(outbox.delivered.popleft())
-
-
-def cell_record(message: KernelMessage) -> dict[str, Any]:
-    """The record of a cell, from its ``execute_reply``; kernels of other languages leave fields out."""
-    content = content_of(message.content)
-    status = content.get("status", "error")
-    record: dict[str, Any] = {"status": status, "execution_count": content.get("execution_count")}
-    started, completed = _seconds(message.metadata.get("started")), _seconds(message.header.get("date"))
-    if started is not None and completed is not None:
-        record.update(started=started, completed=completed)
-    if status == "error":
-        ename = content.get("ename", "Error")
-        record["error"] = {
-            "ename": ename,
-            "evalue": content.get("evalue", ""),
-            "traceback": content.get("traceback", []),
-            # A stock kernel tells the class by name only; what it shares with every Python are the built-in ones.
-            "mro": [["builtins", ename]],
-        }
-    elif status == "abort":
-        # What wrappers of other languages say after an interrupt.
-        error = {"ename": "KeyboardInterrupt", "evalue": "", "traceback": [], "mro": [["builtins", "KeyboardInterrupt"]]}
-        record.update(status="error", error=error)
-    elif status != "ok":
-        record.update(status="aborted", reason="the kernel did not start it, because a cell of another front end failed")
-    return record
-
-
-def _seconds(stamp: Any) -> float | None:
-    """A time of a Jupyter message, in seconds since the epoch; None if it is none."""
-    try:
-        return (stamp if isinstance(stamp, datetime) else datetime.fromisoformat(stamp)).timestamp()
-    except (TypeError, ValueError):
-        return None
 
 
 def outcome_of(record: dict[str, Any]) -> str:

@@ -21,24 +21,26 @@ from ..core import events as e
 from ..core.core import Core
 from ..core.policies import policy
 from ..errors import ProtocolError
-from ..kernels.channels import Channels, KernelMessage
+from ..kernels.channels import Channels
 from ..kernels.forkserver import forkserver
+from ..protocol import mailbox, sharing
 from ..protocol import messages as m
-from ..protocol import sharing
 from ..protocol.clusterfile import ClusterFile
 from .book import Book
 from .comms import Comms
 from .front import Front, Peer
 from .hub import Hub
 from .inspection import Inspector
+from .kernelmessages import KernelMessages
 from .keys import Keys
 from .launcher import Launcher, Recipe
 from .lifecycle import Lifecycle
 from .limits import raise_limits
 from .loop import Loop, guarded
+from .order import Order
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
-from .relay import OUTPUT_TYPES, Relay, cell_record, failure_record, outcome_of
+from .relay import Relay, failure_record, outcome_of
 from .remote import RemoteClients, listen_for_others
 from .requests import KernelRequests
 from .restore import EngineFiles
@@ -51,8 +53,6 @@ from .watch import Watch
 
 #: After so many seconds what has failed is tried again.
 RETRY = 0.1
-#: How many messages of one socket are taken before the others get their turn.
-TURN = 200
 
 
 class Server:
@@ -82,6 +82,7 @@ class Server:
         )  # fmt: skip
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
+        self._order = Order(self._core.is_open, self._handle_message)
         #: Connections to the front, by client.
         self._clients: dict[str, Peer] = {}
         spill = Spill(Path(settings.directory), budget(settings.store_limit))
@@ -90,8 +91,13 @@ class Server:
         self._questions = self._answering()
         self._requests = KernelRequests(self._channels, self._questions)
         self._comms = Comms(self._channels, self._relay.output, self._questions)
+        self._kernels = KernelMessages(
+            self._channels, self._roster, self._book, self._relay, self._prompts, self._requests, self._comms, self._handle
+        )
         #: Each does what is due, and says when it is to be called again. The relay has what the others bring about.
-        self._steps = (self._channels.greet, self._prompts.flush, self._remote.check, self._relay.flush_due)
+        self._steps = (
+            self._order.release_due, self._channels.greet, self._prompts.flush, self._remote.check, self._relay.flush_due
+        )  # fmt: skip
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -183,7 +189,7 @@ class Server:
         """Read what zmq may have received: its descriptors do not tell of all."""
         if self._channels.pending:
             for channel in list(self._channels.pending):
-                guarded(self._read_kernels, channel)
+                guarded(self._kernels.read, channel)
         if self._front.pending:
             guarded(self._front.read_remote)
 
@@ -209,6 +215,10 @@ class Server:
     # -- the front ----------------------------------------------------------------------------------------------------
 
     def _received(self, peer: Peer, message: m.Message) -> None:
+        if not self._order.holds(peer, message):
+            self._handle_message(peer, message)
+
+    def _handle_message(self, peer: Peer, message: m.Message) -> None:
         guarded(self._on_message[type(message)], peer, message)
 
     def _gone(self, peer: Peer) -> None:
@@ -255,11 +265,14 @@ class Server:
             self._watch.add(hello.pid, self._client_ended, hello.session)
 
     def _client_gone(self, client: str) -> None:
-        peer = self._clients.pop(client, None)
-        if peer is not None:
+        if (peer := self._clients.get(client)) is not None:
+            self._order.release(peer)
+        # It may have said that it leaves.
+        if peer is not None and self._clients.pop(client, None) is not None:
             self._watch.remove(self._client_ended, client)
             self._remote.remove(client)
             self._front.forget(peer)
+            mailbox.remove(self._cluster.sockets, client)
             guarded(self._relay.close, client)
             self._prompts.client_gone(client)
             self._comms.client_gone(client)
@@ -347,9 +360,10 @@ class Server:
                 record, frames = sharing.take_result(record, frames)
             if task in self._book:
                 record["engine"] = engine
-                self._book.finished(task, engine, record, frames)
+                mailed = record.pop("mailed", None) is not None
+                self._book.finished(task, engine, record, frames, mailed)
                 seconds = record["completed"] - record["started"]
-                results.append((task, sharing.size(frames), seconds, not record.get("quiet"), outcome_of(record)))
+                results.append((task, 0 if mailed else sharing.size(frames), seconds, not record.get("quiet"), outcome_of(record)))
             else:
                 # Nobody waits for it any more, but its engine was busy with it.
                 self._roster.is_over(engine, task)
@@ -366,44 +380,6 @@ class Server:
         self._relay.flush(client)
         self._to_client(client, message)
         return client in self._clients
-
-    # -- kernels ------------------------------------------------------------------------------------------------------
-
-    def _read_kernels(self, channel: str) -> None:
-        for message in self._channels.receive(channel, TURN):
-            if isinstance(message, int):
-                self._roster.answered(message)
-            elif channel == "iopub":
-                self._iopub(message)
-            elif message.msg_type == "execute_reply":
-                self._cell_replied(message)
-            elif message.msg_type == "input_request":
-                self._prompts.cell_asks(message)
-            elif channel == "shell":
-                self._requests.replied(message)
-
-    def _cell_replied(self, message: KernelMessage) -> None:
-        task = message.parent.get("msg_id", "")
-        if task in self._book and self._book[task].record is None:
-            record = cell_record(message)
-            self._book.finished(task, message.engine, record, [message.content])
-            self._handle(e.CellReplied(message.engine, task, message.size, record["status"] == "ok"))
-
-    def _iopub(self, message: KernelMessage) -> None:
-        task = message.parent.get("msg_id", "")
-        client = task.partition(":")[0]
-        if message.msg_type in OUTPUT_TYPES:
-            self._book.add_output(task, message)
-            self._relay.output(client, task, message)
-        elif message.msg_type in m.COMM_TYPES:
-            self._comms.from_kernel(message)
-        elif message.msg_type != "status" or b'"idle"' not in message.content or self._prompts.seen(message):
-            return
-        elif ":" in task:
-            if message.parent.get("msg_type") == "execute_request":
-                self._handle(e.KernelIdle(message.engine, task))
-            else:
-                self._handle(e.OutputsSettled(message.engine, task))
 
     # -- commands of the core -----------------------------------------------------------------------------------------
 

@@ -94,6 +94,10 @@ class Core:
     def _ticked(self, event: e.Ticked) -> None:
         self._agenda.keep(self._tables.now)
 
+    def is_open(self, task: str) -> bool:
+        """Whether a task has been submitted and has not ended."""
+        return task in self.tasks and self.tasks[task].state is not State.DONE
+
     def spend(self, client: str, amount: int) -> bool:
         """Whether ``amount`` bytes of output may go to ``client`` now; if so they are counted."""
         record = self.clients.get(client)

@@ -9,6 +9,7 @@ starts load it themselves. The kernel stays a stock kernel: only public interfac
 - ``adoption``  what a kernel that runs already tells the controller
 - ``startup``   the start-up code of a cluster
 - ``run``       one task: unpack, call, pack, and the record of an error
+- ``reporter``  the record goes to the controller, and sometimes straight to the client
 - ``parents``   output goes to the task that made it
 - ``quiet``     whether a task has made any output at all
 - ``interrupts`` an interrupt ends the task or the cell that was meant and nothing else

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import zmq
@@ -27,10 +27,10 @@ from ..errors import ClusterError, ProtocolError
 from ..protocol import here
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import (
-    Ack, Finished, Hello, InputReply, InputRequest, Leave, Refused, Release, Run, Welcome,
+    Ack, Hello, InputReply, InputRequest, Leave, Refused, Release, Run, Welcome,
 )  # fmt: skip
 from ..protocol.sharing import Lent, Shared, probe
-from ..protocol.stream import Stream, wait
+from ..protocol.stream import Piece, Stream, pieces, wait
 from ..protocol.wire import Codec
 from . import lifeline
 from .adoption import await_welcome, connection_info, runs_a_cell
@@ -41,6 +41,7 @@ from .interrupts import InterruptGate
 from .listener import Listener
 from .parents import header_of, output_of
 from .quiet import OutputWatch
+from .reporter import Reporter
 from .run import Outcome, Runner
 from .startup import open_crash_log, run_on_start
 from .stacks import StackDump
@@ -80,9 +81,10 @@ class TaskChannel:
         self._loop = IOLoop.current()
         self._listener = Listener(cluster)
         # A message must not be left half sent or half read.
-        shielded = (self._send, self._read_all)
+        shielded = (self._send, self._send_pieces, self._read_all)
         self._gate = InterruptGate(kernel, self._loop.asyncio_loop, self._listener.wake, shielded)
         self._runner = Runner(kernel, self._gate)
+        self._reporter = Reporter(kernel, self._session, self._codec, cluster.sockets, self._send_pieces)
         self._stacks = StackDump(cluster.directory)
         self._queue: deque[tuple[str, str, dict[str, Any], Any]] = deque()
         #: Results that the controller may still have to open.
@@ -168,6 +170,7 @@ class TaskChannel:
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.engine_id = welcome.engine_id
+        self._reporter.name = [welcome.engine_id, welcome.info["uuid"]]
         self._welcome = True
         self._runner.shares = bool(welcome.info.get("memory"))
         self._proof = None
@@ -221,6 +224,7 @@ class TaskChannel:
             self._gate.uninstall()
             self._stacks.close()
         self._stream.close()
+        self._reporter.close()
         self._listener.close()
 
     def _controller_is_gone(self) -> None:
@@ -257,8 +261,12 @@ class TaskChannel:
 
     def _send(self, message: Any) -> None:
         """Send all of a message: what runs next may hold this thread for hours."""
+        self._send_pieces(pieces(self._codec.encode(message)))
+
+    def _send_pieces(self, message: Sequence[Piece]) -> None:
+        self._stream.take(message)
         try:
-            if not self._stream.send(self._codec.encode(message)):
+            if not self._stream.flush():
                 self._stream.finish()
         except OSError:
             # The controller has gone, which the lifeline sees.
@@ -331,7 +339,7 @@ class TaskChannel:
     def _inheritance_is_over(self) -> None:
         over, self._inherited = self._inherited, None
         if over is not None:
-            self._send(Finished([[over, {}]], ((),)))
+            self._reporter.report(over, {}, ())
 
     def _serve(self) -> None:
         """Called by the event loop when something may have arrived, and after a cell."""
@@ -351,7 +359,8 @@ class TaskChannel:
             if self._listener.claims.start(task[0]):
                 self._run(*task)
         if self.active and self._unsettled is not None:
-            self._settle(self._unsettled)
+            last, self._unsettled = self._unsettled, None
+            self._reporter.settle(last)
         if self._may_start():
             self._loop.add_callback(self._serve)
 
@@ -384,23 +393,23 @@ class TaskChannel:
             if isinstance(outcome, tuple):
                 trigger(self._kernel.shell, "post_execute")
                 # First of all: whoever waits for it goes on while this engine tidies up.
-                self._report(task_id, outcome)
+                self._report(task_id, options, outcome)
         if isinstance(outcome, tuple):
             self._task_runs = False
         else:
-            asyncio.ensure_future(self._run_async(task_id, kind, outcome))
+            asyncio.ensure_future(self._run_async(task_id, kind, options, outcome))
 
-    async def _run_async(self, task_id: str, kind: str, outcome: Awaitable[Outcome]) -> None:
+    async def _run_async(self, task_id: str, kind: str, options: dict[str, Any], outcome: Awaitable[Outcome]) -> None:
         with output_of(self._kernel.shell, header_of(task_id, self._session)):
             done = await outcome
             end_if_forked(self._pid)
             if kind != "execute":
                 trigger(self._kernel.shell, "post_execute")
-        self._report(task_id, done)
+        self._report(task_id, options, done)
         self._task_runs = False
         self._loop.add_callback(self._serve)
 
-    def _report(self, task_id: str, outcome: Outcome) -> None:
+    def _report(self, task_id: str, options: dict[str, Any], outcome: Outcome) -> None:
         record, frames = outcome
         if self._output.quiet:
             record["quiet"] = True
@@ -411,15 +420,5 @@ class TaskChannel:
         else:
             if isinstance(frames, Shared):
                 self._lent.add(frames)
-            self._send(Finished([[task_id, record]], (frames,)))
+            self._reporter.report(task_id, record, frames, options, not self._queue)
         self._stdin.uninstall()
-
-    def _settle(self, last: str) -> None:
-        self._unsettled = None
-        sys.stdout.flush()
-        sys.stderr.flush()
-        parent = {"header": header_of(last, self._session)}
-        topic = f"kernel.{self._kernel.ident}.status".encode()
-        self._kernel.session.send(
-            self._kernel.iopub_socket, "status", {"execution_state": "idle"}, parent=parent, ident=topic
-        )

@@ -15,7 +15,7 @@ c → client Results, Outputs, Settled,    what became of it
            Answer
 c → engine Run, Release                  a window of tasks
 c → engine Recall, Interrupt             to a thread of the engine, which reads them while a task runs
-engine → c Finished, Recalled, Leave     what became of them
+engine → c Finished, Recalled, Leave     what became of them; Finished may reach the client directly as well
 e → c → cl InputRequest                  code that runs asks its user
 cl → c → e InputReply                    the answer
 any        Ack                           credit: so many bytes have been dealt with
@@ -25,7 +25,7 @@ any        Ack                           credit: so many bytes have been dealt w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: The iopub message type of ``publish_data``: its content is empty, its buffers are a pickle.
@@ -101,11 +101,15 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question that has one Answer: ``topic`` names it, ``arguments`` are its keywords."""
+    """A question that has one Answer: ``topic`` names it, ``arguments`` are its keywords.
+
+    ``after`` are tasks whose results the client has from their engines, which the controller has to know when it answers.
+    """
 
     number: int
     topic: str
     arguments: dict[str, Any]
+    after: list[str] = field(default_factory=list)
     payloads: tuple[Payload, ...] = ()
 
 
@@ -195,8 +199,8 @@ class Finished:
 
     The record holds ``status`` ("ok" or "error"), ``started`` and ``completed`` (seconds since the
     epoch, engine clock), for errors ``error`` = {ename, evalue, traceback, mro}, for a map ``failures`` = [index, error]
-    pairs, ``quiet`` = True when the task has made no output, so that no Settled follows, and ``unmet`` = True when it wants
-    another engine.
+    pairs, ``quiet`` = True when the task has made no output, so that no Settled follows, ``unmet`` = True when it wants
+    another engine, and ``mailed`` = [engine_id, engine_uuid] when its client has this message as well (``mailbox``).
     """
 
     results: list[list[Any]]

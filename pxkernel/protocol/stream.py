@@ -188,11 +188,7 @@ class Stream:
                     self._begin_long(lengths, memoryview(data)[begin:])
                     start = filled
                 break
-            frames: list[Any] = []
-            for length in lengths:
-                frames.append(data[begin : begin + length])
-                begin += length
-            messages.append(frames)
+            messages.append(_cut(data, begin, lengths))
             start = end
         self._rest = data[start:]
         return messages
@@ -226,6 +222,33 @@ class Stream:
                 frames, self._long = self._long, []
                 return [frames]
         return []
+
+
+def _cut(data: bytes, begin: int, lengths: Sequence[int]) -> list[Any]:
+    frames = []
+    for length in lengths:
+        frames.append(data[begin : begin + length])
+        begin += length
+    return frames
+
+
+def only_message(data: bytes) -> list[Any]:
+    """The frames of the message that ``data`` is, in one piece.
+
+    Raises
+    ------
+    ProtocolError
+        It is none, or not all of it.
+    """
+    try:
+        (count,) = _COUNT.unpack_from(data)
+        lengths = unpack_from(f"<{count}Q", data, _COUNT.size)
+    except struct.error as error:
+        raise ProtocolError(f"a message that is none: {error}") from None
+    begin = _COUNT.size + 8 * count
+    if begin + sum(lengths) != len(data):
+        raise ProtocolError(f"a message of {len(data)} bytes that says it has {begin + sum(lengths)}")
+    return _cut(data, begin, lengths)
 
 
 def wait(stream: Stream, events: int, timeout: float | None) -> bool:

@@ -33,7 +33,7 @@ class Around:
 
     def client(self, msg_type, content, client="c", engine=2, buffers=()):
         head = json.dumps({"content": content, "metadata": {"m": 1}}).encode()
-        ask = Ask(1, "comm", {"engine": engine, "msg_type": msg_type}, ([head, *buffers],))
+        ask = Ask(1, "comm", {"engine": engine, "msg_type": msg_type}, payloads=([head, *buffers],))
         self.questions.ask("comm", ask.arguments, Question(ask, client, self.answers.append))
         return self.answers.pop().error
 

@@ -12,7 +12,7 @@ class Wire:
 
     def __init__(self):
         self.table = Questions()
-        self.asked = Asked(self._deliver)
+        self.asked = Asked(self._deliver, "")
         self.open = []
 
     def _deliver(self, ask):

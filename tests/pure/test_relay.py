@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pxkernel.client.records import Part
-from pxkernel.controller.relay import OUTPUT_TYPES, SETTLED_DELAY, Outbox, cell_record
+from pxkernel.controller.kernelmessages import cell_record
+from pxkernel.controller.relay import OUTPUT_TYPES, SETTLED_DELAY, Outbox
 from pxkernel.errors import TaskAborted
 from pxkernel.kernels.channels import KernelMessage
 from pxkernel.protocol.messages import Outputs, Results, Settled

@@ -1,0 +1,399 @@
+"""Results that go straight from an engine to its client (protocol.mailbox)."""
+
+import os
+import signal
+import stat
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import pxkernel as px
+from pxkernel.client import mailed
+from pxkernel.errors import ProtocolError
+from pxkernel.protocol import mailbox as module
+from pxkernel.protocol.mailbox import LONGEST, Mailbox, Mailer
+from pxkernel.protocol.stream import only_message, pieces
+
+
+def in_one_piece(*frames):
+    ((message, _, _),) = pieces(frames)
+    return message
+
+
+# -- mailboxes --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def box(tmp_path):
+    box = Mailbox(str(tmp_path), "client")
+    yield box
+    box.close()
+
+
+@pytest.fixture
+def mailer(tmp_path):
+    mailer = Mailer(str(tmp_path))
+    yield mailer
+    mailer.close()
+
+
+@pytest.mark.parametrize("frames", [[], [b""], [b"a"], [b"a", b"", b"bc"], [b"x" * (LONGEST - 12)]])
+def test_a_message_arrives_whole(box, mailer, frames):
+    assert mailer.send("client", in_one_piece(*frames))
+    assert box.receive() == frames
+    assert box.receive() is None
+
+
+def test_a_full_mailbox_takes_no_more_and_loses_nothing(box, mailer):
+    sent = 0
+    while mailer.send("client", in_one_piece(b"%d" % sent)):
+        sent += 1
+        assert sent < 100_000
+    assert sent
+    assert [box.receive() for _ in range(sent + 1)] == [*([b"%d" % number] for number in range(sent)), None]
+    assert mailer.send("client", in_one_piece(b"again"))
+
+
+def test_what_is_too_long_is_not_sent(box, mailer):
+    assert not mailer.send("client", in_one_piece(b"x" * LONGEST))
+    assert box.receive() is None
+
+
+def test_nobody_there(box, mailer):
+    assert not mailer.send("another", in_one_piece(b"a"))
+    box.close()
+    assert not mailer.send("client", in_one_piece(b"a"))
+
+
+def test_nobody_reads_it_any_more(box, mailer):
+    box._socket.close()
+    assert not mailer.send("client", in_one_piece(b"a"))
+
+
+@pytest.mark.parametrize("junk", [b"", b"abc", b"\1\0\0\0", in_one_piece(b"ab")[:-1], in_one_piece(b"ab") + b"c", b"\xff" * 80])
+def test_junk_is_no_message(junk):
+    with pytest.raises(ProtocolError, match="a message"):
+        only_message(junk)
+
+
+def test_only_its_user_may_write_and_nothing_is_left(box, tmp_path):
+    (path,) = tmp_path.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    box.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_client_leaves_is_removed(box, tmp_path):
+    module.remove(str(tmp_path), "client")
+    assert not list(tmp_path.iterdir())
+    module.remove(str(tmp_path), "client")
+
+
+def test_a_client_cannot_name_another_file(tmp_path):
+    (tmp_path / "mx").mkdir()
+    (tmp_path / "precious").touch()
+    module.remove(str(tmp_path), "x/../precious")
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_forked_process_has_no_mailbox(box, mailer, tmp_path):
+    if (pid := os.fork()) == 0:
+        box.close()
+        os._exit(int(box.fileno() >= 0 or mailer._socket.fileno() >= 0))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert mailer.send("client", in_one_piece(b"a"))
+    assert box.receive() == [b"a"]
+
+
+# -- with engines -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def came_by_mail(cluster4):
+    """Whether the result of a call has come straight from its engine."""
+
+    def check(result):
+        result.get()
+        return result.msg_ids[-1] in mailed.last(cluster4.directory)
+
+    return check
+
+
+def quiet():
+    return 7
+
+
+def test_a_small_result_of_one_engine_comes_by_mail(cluster4, came_by_mail):
+    result = cluster4[1].apply_async(quiet)
+    assert came_by_mail(result) and result.get() == 7
+    assert result.metadata.engine_id == 1
+    assert result.metadata.engine_uuid == cluster4.engine_info(1)["uuid"]
+    assert result.metadata.completed >= result.metadata.started
+    assert result.wait_for_output(0)
+
+
+def test_code_that_awaits_and_source_code_as_well(cluster4, came_by_mail):
+    async def later():
+        import asyncio
+
+        await asyncio.sleep(0.01)
+        return 8
+
+    assert came_by_mail(cluster4[2].apply_async(later))
+    assert came_by_mail(cluster4[2].execute("x = 1", block=False))
+
+
+def test_a_balanced_call_knows_its_engine(cluster4, came_by_mail):
+    result = cluster4.load_balanced_view().apply_async(quiet)
+    assert came_by_mail(result)
+    assert result.metadata.engine_uuid == cluster4.engine_info(result.metadata.engine_id)["uuid"]
+
+
+def prints():
+    print("text")
+
+
+def fails():
+    raise ValueError("no")
+
+
+def large():
+    return b"x" * LONGEST
+
+
+def array():
+    return np.ones(1_000_000)
+
+
+@pytest.mark.parametrize("function", [prints, fails, large, array])
+def test_what_goes_the_usual_way(cluster4, function):
+    result = cluster4[0].apply_async(function)
+    result.wait(10)
+    assert result.done() and result.msg_ids[0] not in mailed.last(cluster4.directory)
+
+
+def test_maps_with_failing_items_time_limits_and_several_engines(cluster4):
+    view = cluster4[0]
+    for result in (
+        view.map_async(lambda x: 1 / x, [1, 0]),
+        cluster4[:2].apply_async(quiet),
+        cluster4.load_balanced_view().map_async(lambda x: 1 / x, [0], chunksize=1),
+    ):
+        result.wait(10)
+        assert result.done() and not set(result.msg_ids) & set(mailed.last(cluster4.directory))
+    with view.temp_flags(time_limit=20):
+        result = view.apply_async(quiet)
+    assert result.get() == 7 and result.msg_ids[0] not in mailed.last(cluster4.directory)
+
+
+def test_a_full_mailbox_costs_no_result(cluster4, came_by_mail):
+    """The thread that reads it is busy while 200 results come."""
+    busy, go = threading.Event(), threading.Event()
+
+    def hold(_):
+        busy.set()
+        go.wait(20)
+
+    first = cluster4[0].apply_async(quiet)
+    first.add_done_callback(hold)
+    assert busy.wait(10)
+    views = [cluster4[engine] for engine in cluster4.ids]
+    results = [views[number % 4].apply_async(lambda n: n, number) for number in range(200)]
+    file = cluster4._file
+    mailer = Mailer(file.sockets)
+    while mailer.send(cluster4.session, in_one_piece(b"junk")):
+        pass
+    mailer.close()
+    go.set()
+    assert [result.get(20) for result in results] == list(range(200))
+    assert came_by_mail(cluster4[0].apply_async(quiet))
+
+
+def test_junk_in_the_mailbox_is_dropped(cluster4, came_by_mail, capfd):
+    mailer = Mailer(cluster4._file.sockets)
+    for junk in (b"", b"junk", in_one_piece(b"x" * 100), in_one_piece()):
+        mailer.send(cluster4.session, junk)
+    mailer.close()
+    assert came_by_mail(cluster4[0].apply_async(quiet))
+    assert not capfd.readouterr().err
+
+
+def test_without_its_mailbox_a_client_gets_its_results(cluster4):
+    with px.Client(cluster4.cluster_id) as rc:
+        Path(rc._connection.mailbox._path).unlink()
+        assert rc[0].apply_sync(quiet) == 7
+
+
+def test_the_controller_has_it_as_well(cluster4, came_by_mail):
+    result = cluster4[3].apply_async(quiet)
+    assert came_by_mail(result)
+    (record,) = cluster4.db_query({"msg_id": result.msg_ids[0]})
+    assert record["status"] == "ok" and record["engine_id"] == 3 and "mailed" not in str(record)
+    with px.Client(cluster4.cluster_id) as other:
+        assert other.get_result(result.msg_ids[0]).get() == 7
+
+
+# -- before the controller knows it -----------------------------------------------------------------------------------
+
+
+def slow_reports(seconds):
+    """On an engine: what has been mailed is reported ``seconds`` later."""
+    import time
+
+    from pxkernel.engine.extension import _channel
+
+    mailer = _channel._reporter._mailer
+    mail = mailer.send
+
+    def mail_and_wait(client, message):
+        done = mail(client, message)
+        if done:
+            time.sleep(seconds)
+        return done
+
+    mailer.send = mail_and_wait
+
+
+def reports_as_ever():
+    from pxkernel.engine.extension import _channel
+
+    del _channel._reporter._mailer.send
+
+
+@pytest.fixture
+def late(cluster4):
+    """An engine whose controller hears of its results half a second after the client."""
+    view = cluster4[0]
+    view.apply_sync(slow_reports, 0.5)
+    cluster4.queue_status()
+    yield view
+    view.apply_sync(reports_as_ever)
+
+
+def test_no_answer_contradicts_what_the_client_has_seen(cluster4, late):
+    for _ in range(2):
+        result = late.apply_async(quiet)
+        begun = time.monotonic()
+        assert result.get() == 7
+        assert time.monotonic() - begun < 0.4, "it did not come by mail"
+        assert cluster4.queue_status(0)["queue"] == 0
+        (record,) = cluster4.db_query({"msg_id": result.msg_ids[0]})
+        assert record["status"] == "ok"
+
+
+def test_nor_one_that_another_client_of_this_process_gets(cluster4, late):
+    with px.Client(cluster4.cluster_id) as other:
+        result = late.apply_async(quiet)
+        assert result.get() == 7
+        (record,) = other.db_query({"msg_id": result.msg_ids[0]})
+        assert record["status"] == "ok"
+
+
+def test_what_is_submitted_next_is_not_held_up_by_other_engines(cluster4, late):
+    assert late.apply_sync(quiet) == 7
+    begun = time.monotonic()
+    assert cluster4[1].apply_sync(quiet) == 7
+    assert time.monotonic() - begun < 0.4
+
+
+def test_a_client_that_leaves_before_the_report(cluster4, late):
+    with px.Client(cluster4.cluster_id) as other:
+        result = other[0].apply_async(quiet)
+        assert result.get() == 7
+    (record,) = cluster4.db_query({"msg_id": result.msg_ids[0]})
+    assert record["status"] == "ok"
+
+
+def dies_before_the_report(how):
+    import os
+
+    from pxkernel.engine.extension import _channel
+
+    mailer = _channel._reporter._mailer
+    mail = mailer.send
+
+    def mail_and_die(client, message):
+        if mail(client, message):
+            os.kill(os.getpid(), how)
+        return True
+
+    # This call has output: it is not mailed itself.
+    print("from now on")
+    mailer.send = mail_and_die
+
+
+@pytest.fixture
+def cluster2():
+    with px.Cluster(n=2) as rc:
+        yield rc
+
+
+def test_an_engine_that_dies_between_the_two(cluster2, wait_for):
+    cluster2[0].apply_sync(dies_before_the_report, signal.SIGKILL)
+    assert cluster2[0].apply_sync(quiet) == 7
+    wait_for(lambda: cluster2.ids == [1])
+    assert cluster2[1].apply_sync(quiet) == 7
+    assert cluster2.queue_status()["unassigned"] == 0
+
+
+def counted(path):
+    import os
+    import pathlib
+
+    with pathlib.Path(path).open("a") as file:
+        file.write("x")
+    return os.getpid()
+
+
+def test_a_balanced_call_that_runs_again_keeps_its_first_result(cluster2, hold, wait_for, tmp_path):
+    runs, first = tmp_path / "runs", cluster2.engine_info(0)["pid"]
+    cluster2[0].apply_sync(dies_before_the_report, signal.SIGKILL)
+    busy = hold(cluster2[1])
+    view = cluster2.load_balanced_view()
+    view.retries = 1
+    result = view.apply_async(counted, str(runs))
+    assert result.get() == first
+    hold.release()
+    busy.get()
+    wait_for(lambda: runs.read_text() == "xx")
+    cluster2[1].apply_sync(quiet)
+    assert result.get() == first and result.metadata.status == "ok"
+
+
+def test_an_engine_that_is_stopped_between_the_two_holds_up_questions_for_a_second_only(cluster2, wait_for):
+    pid = cluster2.engine_info(0)["pid"]
+    cluster2[0].apply_sync(dies_before_the_report, signal.SIGSTOP)
+    assert cluster2[0].apply_sync(quiet) == 7
+    try:
+        wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+        begun = time.monotonic()
+        status = cluster2.queue_status()
+        assert time.monotonic() - begun < 5
+        assert status[0]["queue"] == 1
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: cluster2.queue_status()[0]["queue"] == 0)
+
+
+# -- nothing is left --------------------------------------------------------------------------------------------------
+
+
+CONNECT = """
+import os, pxkernel as px
+rc = px.Client({name!r})
+assert rc[0].apply_sync(os.getpid)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["rc.close()", "", "os.kill(os.getpid(), 9)", "os._exit(0)"])
+def test_no_mailbox_is_left(cluster4, run_python, wait_for, end):
+    folder = Path(cluster4._file.sockets)
+    before = set(folder.iterdir())
+    script = run_python(CONNECT.format(name=cluster4.cluster_id, end=end), check=False)
+    assert script.returncode in (0, -signal.SIGKILL), script.stderr
+    wait_for(lambda: set(folder.iterdir()) <= before)
