@@ -69,15 +69,21 @@ class Book:
         payload: Sequence[Any],
         targets: Iterable[tuple[str, int | None]],
         terms: dict[str, Any] | None = None,
-    ) -> None:
-        """Open the entries of one call: ``targets`` = (task, engine) pairs, ``terms`` those of a balanced one."""
-        now = time.time()
+    ) -> int:
+        """Open the entries of one call: ``targets`` = (task, engine) pairs, ``terms`` those of a balanced one.
+
+        The bytes of its payload.
+        """
+        now, amount = time.time(), size(payload)
         label, limit = options.pop("label", None), options.pop("time_limit", None)
         for task, engine in targets:
             uuid = "" if engine is None else self._uuid_of(engine)
             number = next(self._numbers)
-            entry = Entry(task, client, kind, options, payload, number, now, label, terms, engine, uuid, time_limit=limit)
-            self._open[task] = entry
+            self._open[task] = Entry(
+                task, client, kind, options, payload, number, now, label, terms, engine, uuid,
+                time_limit=limit, request_size=amount,
+            )  # fmt: skip
+        return amount
 
     def add_output(self, task: str, message: KernelMessage) -> None:
         """Keep an output of an open task."""
@@ -87,20 +93,22 @@ class Book:
 
     def finished(
         self, task: str, engine: int | None, record: dict[str, Any], result: Sequence[Any], mailed: bool = False
-    ) -> None:
+    ) -> int:
         """The result of an open task is here; a task that is run again has another one later.
 
-        ``mailed``: its client has it from the engine.
+        ``mailed``: its client has it from the engine. The bytes of the result.
         """
-        entry = self._open[task]
+        entry, amount = self._open[task], size(result)
         if entry.delivered:
-            return
+            return amount
         self._spill.release(entry.held)
-        entry.result, entry.held = self._spill.take(result)
+        entry.result, entry.held = self._spill.take(result, amount)
+        entry.result_size = amount
         entry.record, entry.received, entry.mailed = record, time.time(), mailed
         entry.settled = bool(record.get("quiet"))
         if engine != entry.engine:
             entry.engine, entry.engine_uuid = engine, "" if engine is None else self._uuid_of(engine)
+        return amount
 
     def settled(self, task: str) -> None:
         """All output of a task has come."""
@@ -178,9 +186,8 @@ class Book:
 
     def _announce(self, read: str, entry: Entry) -> None:
         if read in self._reads:
-            announced = size(entry.result or ())
-            self._reads[read] = entry.id, announced
-            self._ready(read, announced)
+            self._reads[read] = entry.id, entry.result_size
+            self._ready(read, entry.result_size)
 
     def take(self, read: str) -> tuple[Entry | None, int]:
         """At the delivery of a read: the entry, None if it has been forgotten meanwhile, and the bytes announced."""

@@ -12,7 +12,6 @@ from typing import Any
 
 from ..kernels.channels import KernelMessage
 from ..protocol.content import content_of
-from ..protocol.sharing import size
 
 #: What an entry costs beside its payloads, in bytes (measured, rounded up), and what one output costs beside its text.
 OVERHEAD = 1500
@@ -43,8 +42,12 @@ class Entry:
     engine_uuid: str = ""
     #: What the engine reported (``protocol.messages.Finished``); None: there is no result yet.
     record: dict[str, Any] | None = None
+    #: The bytes of the payload.
+    request_size: int = 0
     #: The payload of the result; None once it is not kept any more.
     result: Sequence[Any] | None = ()
+    #: Its bytes.
+    result_size: int = 0
     #: The bytes of it that the budget of what nobody has yet counts (``spill``).
     held: int = 0
     #: When the result arrived here.
@@ -79,7 +82,7 @@ class Entry:
     @property
     def size(self) -> int:
         """The bytes that it takes, roughly."""
-        return OVERHEAD + self.output_size + size(self.request or ()) + size(self.result or ())
+        return OVERHEAD + self.output_size + self.request_size + self.result_size
 
     @property
     def code(self) -> str | None:
@@ -104,10 +107,10 @@ class Entry:
     def without_large_payloads(self, limit: int) -> Entry:
         """This entry without the payloads that have more than ``limit`` bytes."""
         changes: dict[str, Any] = {}
-        if size(self.request or ()) > limit:
-            changes["request"] = None
-        if size(self.result or ()) > limit:
-            changes["result"] = None
+        if self.request_size > limit:
+            changes.update(request=None, request_size=0)
+        if self.result_size > limit:
+            changes.update(result=None, result_size=0)
         return replace(self, **changes) if changes else self
 
 

@@ -61,11 +61,11 @@ class Outbox:
         if amount:
             self.dropped[task_id] = self.dropped.get(task_id, 0) + amount
 
-    def add_result(self, task_id: str, record: dict[str, Any], frames: Sequence[Any]) -> None:
+    def add_result(self, task_id: str, record: dict[str, Any], frames: Sequence[Any], size: int) -> None:
         self.due = 0.0
         self.results.append([task_id, record])
         self.result_payloads.append(frames)
-        self.lent.add(frames)
+        self.lent.add(frames, size)
 
     def settle(self, task_id: str, now: float) -> None:
         if self.due is None:
@@ -163,7 +163,7 @@ class Relay:
                 self._book.delivered(task)
             else:
                 self._filled[client] = outbox
-                outbox.add_result(task, entry.record or {}, entry.result or ())
+                outbox.add_result(task, entry.record or {}, entry.result or (), entry.result_size)
                 outbox.delivered.append(task)
 
     def _deliver_read(self, client: str, read: str) -> None:
@@ -172,14 +172,14 @@ class Relay:
         if outbox is None:
             return
         if entry is None or entry.record is None or entry.result is None:
-            outbox.add_result(read, {"status": "died", "reason": "its result is not kept any more"}, ())
+            outbox.add_result(read, {"status": "died", "reason": "its result is not kept any more"}, (), 0)
             # The client will not acknowledge what it does not get.
             self._handle(Acked(client, announced))
         else:
             for message in entry.outputs:
                 self.output(client, read, message)
             outbox.add_dropped(read, entry.dropped)
-            outbox.add_result(read, entry.record, entry.result)
+            outbox.add_result(read, entry.record, entry.result, entry.result_size)
         outbox.settle(read, time.monotonic())
 
     def settle(self, client: str, task: str) -> None:

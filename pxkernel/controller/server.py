@@ -315,8 +315,8 @@ class Server:
     ) -> None:
         asked = None if terms is None else terms_of(terms)
         limit = options.get("time_limit") or 0.0
-        self._book.submitted(client, kind, options, payload, targets, terms)
-        self._handle(e.Submitted(client, kind, sharing.size(payload), targets, asked, limit))
+        size = self._book.submitted(client, kind, options, payload, targets, terms)
+        self._handle(e.Submitted(client, kind, size, targets, asked, limit))
 
     def _abort(self, peer: Peer, message: m.Abort) -> None:
         if (client := self._client_of(peer)) is not None:
@@ -361,9 +361,9 @@ class Server:
             if task in self._book:
                 record["engine"] = engine
                 mailed = record.pop("mailed", None) is not None
-                self._book.finished(task, engine, record, frames, mailed)
+                size = self._book.finished(task, engine, record, frames, mailed)
                 seconds = record["completed"] - record["started"]
-                results.append((task, 0 if mailed else sharing.size(frames), seconds, not record.get("quiet"), outcome_of(record)))
+                results.append((task, 0 if mailed else size, seconds, not record.get("quiet"), outcome_of(record)))
             else:
                 # Nobody waits for it any more, but its engine was busy with it.
                 self._roster.is_over(engine, task)

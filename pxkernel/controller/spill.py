@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ProtocolError
-from ..protocol.sharing import load, size
+from ..protocol.sharing import load
 
 #: Smaller results stay in memory: a mapping is at least a page, and a process may have some ten thousand of them.
 FLOOR = 64 * 1024
@@ -51,9 +51,8 @@ class Spill:
         self._limit = limit
         self.held = 0
 
-    def take(self, payload: Sequence[Any]) -> tuple[Sequence[Any], int]:
-        """A payload as it is to be kept, and its bytes in memory, to be given to ``release`` when nobody waits for it."""
-        cost = size(payload)
+    def take(self, payload: Sequence[Any], cost: int) -> tuple[Sequence[Any], int]:
+        """A payload of ``cost`` bytes as it is to be kept, and those in memory, to be given to ``release`` when nobody waits."""
         if self.held + cost > self._limit and cost >= FLOOR:
             try:
                 return on_disk(payload, self._directory), 0

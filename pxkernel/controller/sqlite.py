@@ -130,8 +130,9 @@ def _row(entry: Entry) -> tuple[Any, ...]:
 def _entry(text: str, printed: bytes, request: bytes | None, result: bytes | None) -> Entry:
     head = json.loads(text)
     # A file of an older version may not have all of them.
-    entry = Entry(**{name: head[name] for name in _HEAD if name in head}, request=None, settled=True, delivered=True)
+    entry = Entry(**{name: head[name] for name in _HEAD if name in head}, request=None, request_size=0, settled=True, delivered=True)
     entry.request, entry.result = _frames(request, head["request"]), _frames(result, head["result"])
+    entry.request_size, entry.result_size = len(request or b""), len(result or b"")
     position = 0
     for engine, msg_type, lengths in head["outputs"]:
         content, *buffers = _frames(printed[position : position + sum(lengths)], lengths) or ()

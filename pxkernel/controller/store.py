@@ -7,12 +7,12 @@ delivered first. One payload of more than a quarter of the budget is not kept at
 from __future__ import annotations
 
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 from ..errors import ClusterError
-from ..protocol.sharing import size
 from .entries import Entry
 from .settings import Settings
 from .sqlite import SQLiteStore
@@ -55,7 +55,8 @@ class MemoryStore:
 
     def __init__(self, limit: int):
         self._limit = limit
-        self._entries: dict[str, Entry] = {}
+        #: The oldest first. Of a dict the first one is hard to find after many others that were the first.
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
         #: How many entries share a payload, by its identity: it is in memory once.
         self._shared: dict[int, int] = {}
         self.size = 0
@@ -98,7 +99,7 @@ class MemoryStore:
         else:
             del self._shared[id(request)]
         # The first one brings the payload, the last one takes it along.
-        return size(request) if before and after else 0
+        return entry.request_size if before and after else 0
 
 
 class NoStore:

@@ -29,7 +29,7 @@ from ..protocol.clusterfile import ClusterFile
 from ..protocol.messages import (
     Ack, Hello, InputReply, InputRequest, Leave, Refused, Release, Run, Welcome,
 )  # fmt: skip
-from ..protocol.sharing import Lent, Shared, probe
+from ..protocol.sharing import Lent, Shared, probe, size
 from ..protocol.stream import Piece, Stream, pieces, wait
 from ..protocol.wire import Codec
 from . import lifeline
@@ -419,6 +419,6 @@ class TaskChannel:
             self._inheritance_is_over()
         else:
             if isinstance(frames, Shared):
-                self._lent.add(frames)
+                self._lent.add(frames, size(frames))
             self._reporter.report(task_id, record, frames, options, not self._queue)
         self._stdin.uninstall()

@@ -253,9 +253,9 @@ class Lent:
         self._sent = 0
         self._acknowledged = 0
 
-    def add(self, payload: Sequence[Any]) -> None:
-        """It is sent."""
-        self._sent += size(payload)
+    def add(self, payload: Sequence[Any], amount: int) -> None:
+        """A payload of so many bytes is sent."""
+        self._sent += amount
         if isinstance(payload, Shared):
             self._waiting.append((self._sent, payload))
 

@@ -40,30 +40,30 @@ def test_output_keeps_its_order(outbox):
 
 
 def test_results_go_together(outbox):
-    outbox.add_result("t", {"status": "ok"}, [b"1"])
-    outbox.add_result("u", {"status": "ok"}, [])
+    outbox.add_result("t", {"status": "ok"}, [b"1"], 1)
+    outbox.add_result("u", {"status": "ok"}, [], 0)
     assert outbox.take() == [Results([["t", {"status": "ok"}], ["u", {"status": "ok"}]], ([b"1"], []))]
 
 
 def test_output_goes_before_results_and_results_before_what_has_settled(outbox):
     outbox.settle("t", 0.0)
-    outbox.add_result("t", {}, [])
+    outbox.add_result("t", {}, [], 0)
     outbox.add_output("t", message())
     assert [type(message) for message in outbox.take()] == [Outputs, Results, Settled]
 
 
 def test_what_was_taken_is_gone(outbox):
     outbox.add_output("t", message())
-    outbox.add_result("t", {}, [])
+    outbox.add_result("t", {}, [], 0)
     outbox.settle("t", 0.0)
     outbox.take()
     assert outbox.take() == []
 
 
 def test_what_was_taken_does_not_change(outbox):
-    outbox.add_result("t", {}, [])
+    outbox.add_result("t", {}, [], 0)
     (taken,) = outbox.take()
-    outbox.add_result("u", {}, [])
+    outbox.add_result("u", {}, [], 0)
     assert taken.results == [["t", {}]]
 
 
@@ -72,7 +72,7 @@ def test_what_was_taken_does_not_change(outbox):
 
 def test_there_is_nothing_to_wait_for(outbox):
     assert outbox.due is None
-    outbox.add_result("t", {}, [])
+    outbox.add_result("t", {}, [], 0)
     outbox.take()
     assert outbox.due is None
 
@@ -84,12 +84,12 @@ def test_output_does_not_wait(outbox):
 
 def test_results_do_not_wait(outbox):
     outbox.settle("t", 5.0)
-    outbox.add_result("t", {}, [])
+    outbox.add_result("t", {}, [], 0)
     assert outbox.due == 0
 
 
 def test_what_settles_does_not_hold_up_results(outbox):
-    outbox.add_result("t", {}, [])
+    outbox.add_result("t", {}, [], 0)
     outbox.settle("t", 5.0)
     assert outbox.due == 0
 

@@ -449,7 +449,7 @@ def test_lent_until_it_is_acknowledged():
     payloads = [frames(10), share(frames(THRESHOLD)), frames(20), share(frames(THRESHOLD, 5))]
     sizes = list(map(size, payloads))
     for payload in payloads:
-        lent.add(payload)
+        lent.add(payload, size(payload))
     del payload, payloads
     assert len(held()) == len(before) + 2
     lent.acknowledged(sizes[0])

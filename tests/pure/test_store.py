@@ -11,7 +11,7 @@ from pxkernel.controller.sqlite import SQLiteStore
 from pxkernel.controller.store import MemoryStore, NoStore, open_store
 from pxkernel.errors import ClusterError
 from pxkernel.kernels.channels import KernelMessage
-from pxkernel.protocol.sharing import THRESHOLD, share
+from pxkernel.protocol.sharing import THRESHOLD, share, size
 
 LIMIT = 20 * OVERHEAD
 
@@ -20,7 +20,7 @@ def entry(number, request=(b"request",), result=(b"result",), kind="apply"):
     return Entry(
         f"c:{number}", "c", kind, {"x": 1}, list(request), number, 100.0, "label", {"retries": 1}, 3, "uuid",
         record={"status": "ok", "started": 1.0, "completed": 2.0}, result=list(result), received=2.5, settled=True,
-        delivered=True, time_limit=3.5,
+        delivered=True, time_limit=3.5, request_size=size(request), result_size=size(result),
     )  # fmt: skip
 
 
