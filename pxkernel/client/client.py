@@ -335,9 +335,13 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
     ) -> tuple[list[Part], m.Submit]:
         """The parts of a submission, and its message."""
         now = time.time()
-        options = {**options, "allow_stdin": outputs.interactive(), "label": label}
+        options = dict(options)
+        if outputs.interactive():
+            options["allow_stdin"] = True
+        if label is not None:
+            options["label"] = label
         alone = [len(engines) for _, engines in calls] == [1]
-        if alone and self._connection.mailbox is not None and "time_limit" not in options:
+        if alone and kind != "cell" and self._connection.mailbox is not None and "time_limit" not in options:
             # What several engines answer had better travel together.
             options[MAILBOX] = True
         parts: list[Part] = []

@@ -26,6 +26,7 @@ from ..kernels.forkserver import forkserver
 from ..protocol import mailbox, sharing
 from ..protocol import messages as m
 from ..protocol.clusterfile import ClusterFile
+from ..protocol.mailbox import MAILBOX
 from .book import Book
 from .comms import Comms
 from .front import Front, Peer
@@ -208,8 +209,8 @@ class Server:
         """Called in the launcher's thread."""
         self._loop.later(self._on_launcher[name], *args)
 
-    def _handle(self, event: e.Event) -> None:
-        for command in self._core.handle(event, time.monotonic()):
+    def _handle(self, *events: e.Event) -> None:
+        for command in self._core.handle_all(events, time.monotonic()):
             self._on_command[type(command)](command)
 
     # -- the front ----------------------------------------------------------------------------------------------------
@@ -293,18 +294,27 @@ class Server:
         client = self._client_of(peer)
         if client is None:
             return
-        for (kind, options, targets, *terms), payload in zip(message.calls, message.payloads, strict=True):
-            # The prefix says whose output it is: a client cannot name the tasks of another.
-            own = [(task, engine) for task, engine in targets if task.startswith(client + ":")]
-            if not own or any(task in self._book for task, _ in own):
-                raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
-            if sharing.is_shared(payload):
-                with contextlib.suppress(ProtocolError, OSError):
-                    # Else the engine may still be able to open it, or it tells the client why not.
-                    payload = sharing.take(payload)
-            self._accept(client, kind, options, payload, own, *terms)
+        prefix = client + ":"
+        accepted: list[e.Event] = []
+        try:
+            for (kind, options, targets, *terms), payload in zip(message.calls, message.payloads, strict=True):
+                # The prefix says whose output it is: a client cannot name the tasks of another.
+                own = [(task, engine) for task, engine in targets if task.startswith(prefix)]
+                if not own or any(task in self._book for task, _ in own):
+                    raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
+                if sharing.is_shared(payload):
+                    with contextlib.suppress(ProtocolError, OSError):
+                        # Else the engine may still be able to open it, or it tells the client why not.
+                        payload = sharing.take(payload)
+                accepted.append(self._accepted(client, kind, options, payload, own, *terms))
+        finally:
+            self._handle(*accepted)
 
-    def _accept(
+    def _accept(self, *call: Any) -> None:
+        """Have one call done, as ``_accepted`` takes it."""
+        self._handle(self._accepted(*call))
+
+    def _accepted(
         self,
         client: str,
         kind: str,
@@ -312,11 +322,12 @@ class Server:
         payload: Sequence[Any],
         targets: Sequence[tuple[str, int | None]],
         terms: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> e.Submitted:
+        """A call is in the book; what the core is to be told."""
         asked = None if terms is None else terms_of(terms)
         limit = options.get("time_limit") or 0.0
         size = self._book.submitted(client, kind, options, payload, targets, terms)
-        self._handle(e.Submitted(client, kind, size, targets, asked, limit))
+        return e.Submitted(client, kind, size, targets, asked, limit)
 
     def _abort(self, peer: Peer, message: m.Abort) -> None:
         if (client := self._client_of(peer)) is not None:
@@ -400,6 +411,7 @@ class Server:
             "stop_on_error": False,
             **work.options,
         }
+        content.pop(MAILBOX, None)
         self._channels.send(command.engine, "shell", "execute_request", content, command.task)
 
     def _interrupted(self, engine: int, incarnation: int) -> None:

@@ -21,7 +21,7 @@ those above them::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from . import commands as c
 from . import events as e
@@ -76,9 +76,16 @@ class Core:
         }
 
     def handle(self, event: e.Event, now: float) -> list[c.Command]:
+        return self.handle_all((event,), now)
+
+    def handle_all(self, events: Iterable[e.Event], now: float) -> list[c.Command]:
+        """As ``handle``, of events that come at the same time, which cost less together."""
         self._tables.now = now
         self._tables.commands = []
-        self._handlers[type(event)](event)
+        for event in events:
+            self._handlers[type(event)](event)
+        if self._tables.filled:
+            self._dispatch.pump_filled()
         while self._results.ended:
             self._dispatch.tell_dependents(self._results.ended.popleft())
         if self._results.ready:

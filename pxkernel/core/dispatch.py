@@ -63,9 +63,15 @@ class Dispatch:
             self._results.fail(task, "died", f"engine {engine.id} {why}")
         else:
             engine.queue.add(task.client, task.id, front=task.kind == "control")
-            self.pump(engine)
+            self._tables.filled[engine.id] = engine
 
     # -- work that is sent --------------------------------------------------------------------------------------------
+
+    def pump_filled(self) -> None:
+        """Send what engines may have whose queues have got something."""
+        filled, self._tables.filled = self._tables.filled, {}
+        for engine in filled.values():
+            self.pump(engine)
 
     def pump(self, engine: Engine) -> None:
         """Send what the engine may have now."""

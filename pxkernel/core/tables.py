@@ -240,6 +240,8 @@ class Tables:
         #: The time of the event, and the commands that it has caused so far.
         self.now = 0.0
         self.commands: list[Command] = []
+        #: The engines whose own queue has got something.
+        self.filled: dict[int, Engine] = {}
         #: The engines with tasks to watch whose first one may be another since the event.
         self.changed: dict[int, Engine] = {}
 

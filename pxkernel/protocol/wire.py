@@ -47,8 +47,8 @@ def _json_writer() -> Callable[[Any], str]:
 
 _HEADER: dict[type, Callable[[Any], Sequence[Any]]] = {cls: _header_of(cls) for cls in _TYPES.values()}
 _to_json = _json_writer()
-# Without the two searches for white space of `decode`.
-_from_json = json.JSONDecoder().raw_decode
+# The value that begins at a position, and where it ends: `decode` looks for white space around it as well.
+_from_json = json.JSONDecoder().scan_once
 
 
 class Codec:
@@ -100,11 +100,11 @@ class Codec:
         # them signs other frames.
         try:
             text = header.decode()
-            (name, values, *lengths), end = _from_json(text)
+            (name, values, *lengths), end = _from_json(text, 0)
             if end != len(text):
                 raise ValueError("something follows the header")
             payloads = _payloads(lengths[0] if lengths else (), frames)
-        except (ValueError, TypeError, IndexError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, IndexError, KeyError, RecursionError, StopIteration) as error:
             raise ProtocolError(f"a message that is none: {error!r}") from None
         if not hmac.compare_digest(signed[:SIGNATURE], self._sign(header, payloads)):
             raise ProtocolError("a message with a wrong signature was dropped")
