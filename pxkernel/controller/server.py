@@ -49,7 +49,7 @@ from .roster import Roster
 from .settings import Settings
 from .spill import Spill, budget
 from .store import open_store
-from .terms import terms_of
+from .terms import Reader
 from .watch import Watch
 
 #: After so many seconds what has failed is tried again.
@@ -99,6 +99,7 @@ class Server:
         self._steps = (
             self._order.release_due, self._channels.greet, self._prompts.flush, self._remote.check, self._relay.flush_due
         )  # fmt: skip
+        self._terms = Reader()
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -324,7 +325,7 @@ class Server:
         terms: dict[str, Any] | None = None,
     ) -> e.Submitted:
         """A call is in the book; what the core is to be told."""
-        asked = None if terms is None else terms_of(terms)
+        asked = None if terms is None else self._terms.read(terms)
         limit = options.get("time_limit") or 0.0
         size = self._book.submitted(client, kind, options, payload, targets, terms)
         return e.Submitted(client, kind, size, targets, asked, limit)

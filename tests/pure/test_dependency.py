@@ -8,7 +8,7 @@ import pytest
 
 import pxkernel as px
 from pxkernel.client.dependency import as_dependency
-from pxkernel.controller.terms import terms_of
+from pxkernel.controller.terms import Reader, terms_of
 from pxkernel.core.events import Dependency, Terms
 from pxkernel.engine import namespace
 from pxkernel.errors import ProtocolError
@@ -95,6 +95,15 @@ def test_terms_travel():
 def test_terms_that_are_none(bad):
     with pytest.raises(ProtocolError):
         terms_of(bad)
+
+
+def test_equal_terms_in_a_row_are_one_object():
+    reader, fields = Reader(), {"targets": [1, 2], "retries": 1, "after": [["c:1"], True, True, False]}
+    first = reader.read(fields)
+    assert first == terms_of(fields) and reader.read(json.loads(json.dumps(fields))) is first
+    other = {**fields, "targets": [1, 2, 3]}
+    assert reader.read(other) == terms_of(other) != first
+    assert reader.read({}) == Terms()
 
 
 # ---- functional dependencies
