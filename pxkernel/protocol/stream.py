@@ -14,8 +14,10 @@ import select
 import socket
 import struct
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from struct import unpack_from
 from typing import Any
 from weakref import WeakSet
@@ -28,6 +30,8 @@ SHORT = 64 * 1024
 READ = 64 * 1024
 #: How often a socket is read for one long message before others get their turn.
 TURN = 16
+#: How many frames of a long message are read to at a time: many are short, and a system call takes longer than to read one.
+FRAMES = 512
 #: The most frames of a message: each is an array or a long string.
 MOST_FRAMES = 1 << 20
 
@@ -59,10 +63,10 @@ class Stream:
         self.take = self._pieces.extend
         #: The beginning of a message.
         self._rest = b""
-        #: The frames of a long message, the one that is being filled, and the bytes in it.
-        self._long: list[bytearray] = []
-        self._index = 0
-        self._inside = 0
+        #: The frames of a long message, where each ends in it, and how many bytes of it are there.
+        self._long: list[Any] = []
+        self._ends: list[int] = []
+        self._filled = 0
         _open.add(self)
 
     @classmethod
@@ -185,7 +189,7 @@ class Stream:
             end = begin + sum(lengths)
             if end > filled:
                 if end - start > READ:
-                    self._begin_long(lengths, memoryview(data)[begin:])
+                    self._begin_long(data, begin, lengths)
                     start = filled
                 break
             messages.append(_cut(data, begin, lengths))
@@ -193,32 +197,30 @@ class Stream:
         self._rest = data[start:]
         return messages
 
-    def _begin_long(self, lengths: Sequence[int], begun: memoryview) -> None:
-        """The rest of a message that is longer than the buffer is read to where it will stay."""
+    def _begin_long(self, data: bytes, begin: int, lengths: Sequence[int]) -> None:
+        """The rest of a message that is longer than what is read at a time is read to where it will stay."""
+        self._ends = list(accumulate(lengths))
+        self._filled = len(data) - begin
+        whole = bisect_right(self._ends, self._filled)
+        self._long = _cut(data, begin, lengths[:whole])
         try:
-            self._long = list(map(bytearray, lengths))
+            self._long += map(bytearray, lengths[whole:])
         except (MemoryError, OverflowError):
+            self._long = []
             raise ProtocolError(f"no memory for a message of {sum(lengths):,} bytes") from None
-        self._index = self._inside = 0
-        self._advance(0)
-        while begun:
-            taken = min(len(begun), lengths[self._index] - self._inside)
-            self._long[self._index][self._inside : self._inside + taken] = begun[:taken]
-            self._advance(taken)
-            begun = begun[taken:]
-
-    def _advance(self, taken: int) -> None:
-        self._inside += taken
-        while self._index < len(self._long) and self._inside == len(self._long[self._index]):
-            self._index, self._inside = self._index + 1, 0
+        there = self._filled - (self._ends[whole - 1] if whole else 0)
+        self._long[whole][:there] = data[len(data) - there :]
 
     def _read_long(self) -> list[list[Any]]:
         for _ in range(TURN):
-            read = self._socket.recv_into(memoryview(self._long[self._index])[self._inside :])
+            index = bisect_right(self._ends, self._filled)
+            frame, *others = self._long[index : index + FRAMES]
+            there = self._filled - (self._ends[index] - len(frame))
+            read, *_ = self._socket.recvmsg_into([memoryview(frame)[there:], *others])
             if not read:
                 raise EOFError("the other end of the connection has gone")
-            self._advance(read)
-            if self._index == len(self._long):
+            self._filled += read
+            if self._filled == self._ends[-1]:
                 frames, self._long = self._long, []
                 return [frames]
         return []
