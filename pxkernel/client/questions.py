@@ -45,7 +45,8 @@ class Questions:
         self._send = send
         self._directory = directory
         self._numbers = count()
-        self._open: dict[int, tuple[Future[Any], Use]] = {}
+        #: By number: the future of the answer, what becomes of it, and the tasks that were named.
+        self._open: dict[int, tuple[Future[Any], Use, dict[int, str]]] = {}
 
     def ask(
         self, topic: str, arguments: dict[str, Any], payloads: Sequence[Payload] = (), use: Use = as_it_is
@@ -66,15 +67,17 @@ class Questions:
         number = next(self._numbers)
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
-        self._open[number] = future, use
-        self._send(Ask(number, topic, arguments, mailed.last(self._directory), tuple(payloads)))
+        after = mailed.unanswered(self._directory)
+        self._open[number] = future, use, after
+        self._send(Ask(number, topic, arguments, list(after.values()), tuple(payloads)))
         return future
 
     def answered(self, message: Answer) -> None:
         """An answer has come."""
-        future, use = self._open.pop(message.number, (None, as_it_is))
+        future, use, after = self._open.pop(message.number, (None, as_it_is, {}))
         if future is None:
             return
+        mailed.answered(self._directory, after)
         if message.error is not None:
             error = message.error
             future.set_exception(remote_error(error["ename"], error["evalue"], mro=map(tuple, error["mro"])))
@@ -87,6 +90,6 @@ class Questions:
     def lost(self, reason: str) -> None:
         """There is nobody any more who could answer."""
         for number in list(self._open):
-            future, _ = self._open.pop(number, (None, as_it_is))
+            future, *_ = self._open.pop(number, (None,))
             if future is not None:
                 future.set_exception(EngineError(reason))

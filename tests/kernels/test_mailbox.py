@@ -112,13 +112,18 @@ def test_a_forked_process_has_no_mailbox(box, mailer, tmp_path):
 # -- with engines -----------------------------------------------------------------------------------------------------
 
 
+def came(rc):
+    """The last tasks of the engines of a cluster whose results came by mail."""
+    return mailed._last[rc.directory].values()
+
+
 @pytest.fixture
 def came_by_mail(cluster4):
     """Whether the result of a call has come straight from its engine."""
 
     def check(result):
         result.get()
-        return result.msg_ids[-1] in mailed.last(cluster4.directory)
+        return result.msg_ids[-1] in came(cluster4)
 
     return check
 
@@ -173,7 +178,7 @@ def array():
 def test_what_goes_the_usual_way(cluster4, function):
     result = cluster4[0].apply_async(function)
     result.wait(10)
-    assert result.done() and result.msg_ids[0] not in mailed.last(cluster4.directory)
+    assert result.done() and result.msg_ids[0] not in came(cluster4)
 
 
 def test_maps_with_failing_items_time_limits_and_several_engines(cluster4):
@@ -184,10 +189,10 @@ def test_maps_with_failing_items_time_limits_and_several_engines(cluster4):
         cluster4.load_balanced_view().map_async(lambda x: 1 / x, [0], chunksize=1),
     ):
         result.wait(10)
-        assert result.done() and not set(result.msg_ids) & set(mailed.last(cluster4.directory))
+        assert result.done() and not set(result.msg_ids) & set(came(cluster4))
     with view.temp_flags(time_limit=20):
         result = view.apply_async(quiet)
-    assert result.get() == 7 and result.msg_ids[0] not in mailed.last(cluster4.directory)
+    assert result.get() == 7 and result.msg_ids[0] not in came(cluster4)
 
 
 def test_a_full_mailbox_costs_no_result(cluster4, came_by_mail):

@@ -6,7 +6,7 @@ from pxkernel.client import mailed
 from pxkernel.client.questions import Questions
 from pxkernel.controller import order as module
 from pxkernel.controller.order import PATIENCE, Order
-from pxkernel.protocol.messages import Abort, Ask, Submit
+from pxkernel.protocol.messages import Abort, Answer, Ask, Submit
 
 EARLY = Ask(0, "queue_status", {}, ["c:1", "c:2"])
 PLAIN = Ask(1, "queue_status", {})
@@ -92,13 +92,38 @@ def test_a_peer_that_goes_in_the_middle_of_it(world):
     assert world.handled == [EARLY, PLAIN]
 
 
-def test_a_question_names_the_last_task_of_each_engine():
-    asked = []
+@pytest.fixture
+def asked():
+    """What was asked, and the Questions of a client."""
+    sent = []
+    yield sent, Questions(sent.append, "/there")
+    mailed.forget("/there")
+
+
+def named(sent):
+    return [question.after for question in sent]
+
+
+def test_a_question_names_the_last_task_of_each_engine(asked):
+    sent, questions = asked
+    for engine, task in ((0, "c:1"), (1, "c:2"), (0, "c:3")):
+        mailed.note("/there", engine, task)
+    questions.ask("queue_status", {})
+    Questions(sent.append, "/elsewhere").ask("queue_status", {})
+    mailed.forget("/there")
+    questions.ask("queue_status", {})
+    assert named(sent) == [["c:3", "c:2"], [], []]
+
+
+def test_what_was_answered_is_not_named_again(asked):
+    sent, questions = asked
     mailed.note("/there", 0, "c:1")
     mailed.note("/there", 1, "c:2")
-    mailed.note("/there", 0, "c:3")
-    Questions(asked.append, "/there").ask("queue_status", {})
-    mailed.forget("/there")
-    Questions(asked.append, "/there").ask("queue_status", {})
-    Questions(asked.append, "/elsewhere").ask("queue_status", {})
-    assert [question.after for question in asked] == [["c:3", "c:2"], [], []]
+    questions.ask("queue_status", {})
+    questions.ask("queue_status", {})
+    mailed.note("/there", 1, "c:3")
+    questions.answered(Answer(sent[0].number, {}, None))
+    questions.ask("queue_status", {})
+    questions.answered(Answer(sent[2].number, {}, None))
+    questions.ask("queue_status", {})
+    assert named(sent) == [["c:1", "c:2"], ["c:1", "c:2"], ["c:3"], []]
