@@ -340,9 +340,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             options["allow_stdin"] = True
         if label is not None:
             options["label"] = label
-        alone = [len(engines) for _, engines in calls] == [1]
-        if alone and kind != "cell" and self._connection.mailbox is not None and "time_limit" not in options:
-            # What several engines answer had better travel together.
+        if self._connection.mailbox is not None and self._is_alone(kind, calls, options):
             options[MAILBOX] = True
         parts: list[Part] = []
         message_calls: list[list[Any]] = []
@@ -359,6 +357,11 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             call = [kind, options, targets]
             message_calls.append(call if terms is None else [*call, terms])
         return parts, m.Submit(message_calls, tuple(payload for payload, _ in calls))
+
+    def _is_alone(self, kind: str, calls: Sequence[Call], options: dict[str, Any]) -> bool:
+        """Whether a call may be answered straight from its engine (``protocol.mailbox``, rule 2)."""
+        one = [len(engines) for _, engines in calls] == [1]
+        return one and not self._pending and kind != "cell" and "time_limit" not in options
 
     def _send_off(self, result: AsyncResult, parts: Sequence[Part], message: m.Submit, track: bool = False) -> None:
         """Register the parts of a result, and send them."""
@@ -511,7 +514,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
                     self._place(part, record.get("engine"))
                 else:
                     self._place(part, *engine)
-                    mailed.note(self.directory, engine[0], task)
+                    mailed.note(self.directory, self._session, engine[0], task)
                 if record.get("quiet"):
                     part.settled = True
                 if part.settled:
@@ -556,7 +559,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
     def _on_lost(self, reason: str) -> None:
         self._lost = reason
         if not self._closed:
-            mailed.forget(self.directory)
+            mailed.forget(self.directory, self._session)
         self._members.lose(reason)
         self._fail_pending(reason)
         self._questions.lost(reason)

@@ -113,17 +113,17 @@ class Connection:
             self._link: Link = self._direct or RemoteLink(self._cluster)
         except OSError:
             raise ClusterError(f"the cluster of {self._cluster.path} has just ended") from None
-        if not remote:
-            with contextlib.suppress(OSError):
-                self.mailbox = Mailbox(self._cluster.sockets, self._session)
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._close_pipe = weakref.finalize(self, _close, self._wake_read, self._wake_write)
         # At exit the thread may still be running.
         self._close_pipe.atexit = False
-        proof = probe()
-        info = {"memory": proof and proof[0].hex(), "remote": remote}
         try:
+            if not remote:
+                with contextlib.suppress(OSError):
+                    self.mailbox = Mailbox(self._cluster.sockets, self._session)
+            proof = probe()
+            info = {"memory": proof and proof[0].hex(), "remote": remote}
             self._link.send(self._codec.encode(Hello("client", self._session, os.getpid(), None, info)))
             answer = self._first_answer(timeout)
         except BaseException:
@@ -250,11 +250,8 @@ class Connection:
                 self._send_all()
             if self._unsent:
                 self._tell_unsent()
-            if mailed:
-                # Before what the controller says after it has heard of the same.
-                self._read_mail()
-            if readable:
-                self._receive_all()
+            if mailed or readable:
+                self._receive_all(readable)
         with self._sending:
             self._ended = True
         self._link.close(0 if self._lost else self._linger)
@@ -305,25 +302,28 @@ class Connection:
             if tasks:
                 self._on_message(Results([[task, {**record, "quiet": True}] for task in tasks], ((),) * len(tasks)))
 
-    def _receive_all(self) -> None:
+    def _receive_all(self, readable: bool) -> None:
+        """Give what has come to the handler; ``readable``: something may have come from the controller."""
+        arrived, lost = self._read() if readable else ([], "")
+        # Read after that and handled before: what the controller has said since it has heard of the same comes later.
+        self._take_mail(self.mailbox.receive() if self.mailbox is not None else ())
+        self._take(arrived)
+        if lost:
+            self._lose(lost)
+
+    def _read(self) -> tuple[Sequence[list[Any]], str]:
+        """What has come from the controller, and why nothing more will."""
         try:
-            arrived = self._link.receive()
+            return self._link.receive(), ""
         except EOFError as reason:
             way = f"; {self._cluster.restoring} takes its engines over: connect again then" if self._cluster.restorable else ""
-            self._lose("the client was closed" if self._closing else f"{reason}{way}")
-            return
+            return (), "the client was closed" if self._closing else f"{reason}{way}"
         except ProtocolError as reason:
-            self._lose(f"it makes no sense: {reason}")
-            return
-        self._take(arrived)
+            return (), f"it makes no sense: {reason}"
 
-    def _read_mail(self) -> None:
-        """Give what is in the mailbox to the handler."""
-        assert self.mailbox is not None
-        while True:
+    def _take_mail(self, arrived: Sequence[list[Any]]) -> None:
+        for frames in arrived:
             try:
-                if (frames := self.mailbox.receive()) is None:
-                    return
                 message = self._codec.decode(frames)
             except ProtocolError:
                 continue

@@ -187,16 +187,21 @@ class HubQueries:
         IndexError
             An engine does not exist.
         """
-        everything = targets is None or _is_all(targets)
-        engines, single = ([], False) if everything and not self.ids else self.resolve(targets)
+        # All engines are those of the moment in which the controller answers.
+        engines, single = (None, False) if targets is None or _is_all(targets) else self.resolve(targets)
+        status: dict[Any, Any] = {}
         if verbose:
-            lists = _lists(self.ask("queue_status", use=as_it_is, engines=engines, verbose=True))
-            unassigned: Any = lists["unassigned"]
-            status = {n: {name: lists[f"{n} {name}"] for name in ("queue", "completed", "tasks")} for n in engines}
+            for name, ids in _lists(self.ask("queue_status", use=as_it_is, engines=engines, verbose=True)).items():
+                if name != "unassigned":
+                    engine, name = name.split()
+                    status.setdefault(int(engine), {})[name] = ids
+                else:
+                    unassigned: Any = ids
         else:
             answer = self.ask("queue_status", engines=engines, verbose=False)
-            unassigned, status = answer["unassigned"], {engine: answer[str(engine)] for engine in engines}
-        return status[engines[0]] if single else {**status, "unassigned": unassigned}
+            unassigned = answer.pop("unassigned")
+            status = {int(engine): counts for engine, counts in answer.items()}
+        return status[engines[0]] if single and engines else {**status, "unassigned": unassigned}
 
     def result_status(self, msg_ids: Jobs, status_only: bool = True) -> dict[str, Any]:
         """Which calls are finished (features HUB-02).

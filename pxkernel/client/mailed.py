@@ -1,39 +1,39 @@
-"""The last task of each engine whose result has come straight from it (``protocol.mailbox``), by cluster.
+"""The last tasks whose results have come straight from their engines (``protocol.mailbox``), by cluster.
 
-The controller may not have heard of it yet. Whatever this process asks it, with any of its clients, names these tasks, and is
-answered when it has; it hears of the tasks of one engine in their order, so that the last is enough.
+The controller may not have heard of them yet. Whatever this process asks it, with any of its clients, names these tasks, and
+is answered when it has.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 
-#: By cluster and engine: the last task that has come, and the last one that an answer was about. Any thread may write here, so
-#: nothing is ever removed but with the cluster.
-_last: defaultdict[str, dict[int, str]] = defaultdict(dict)
-_answered: defaultdict[str, dict[int, str]] = defaultdict(dict)
+#: A client and an engine. The controller hears of the tasks of an engine in their order, so that the last one is enough.
+Way = tuple[str, int]
+_last: defaultdict[str, dict[Way, str]] = defaultdict(dict)
 
 
-def note(directory: str, engine: int, task: str) -> None:
-    """A result has come."""
-    _last[directory][engine] = task
+def note(directory: str, client: str, engine: int, task: str) -> None:
+    """A result has come. Called in the I/O thread of that client only."""
+    _last[directory][client, engine] = task
 
 
-def unanswered(directory: str) -> dict[int, str]:
-    """What the controller of a cluster has to know when it answers, by engine."""
-    if directory not in _last:
-        return {}
-    answered = _answered[directory]
-    return {engine: task for engine, task in tuple(_last[directory].items()) if answered.get(engine) != task}
+def unanswered(directory: str) -> dict[Way, str]:
+    """What the controller of a cluster has to know when it answers."""
+    return dict(_last[directory]) if directory in _last else {}
 
 
-def answered(directory: str, tasks: dict[int, str]) -> None:
+def answered(directory: str, tasks: dict[Way, str]) -> None:
     """The controller has answered somebody who has named these."""
-    if tasks:
-        _answered[directory].update(tasks)
+    for way, task in tasks.items():
+        newest = _last[directory].pop(way, task)
+        if newest != task:
+            # Another one has come meanwhile; perhaps even one more since.
+            _last[directory].setdefault(way, newest)
 
 
-def forget(directory: str) -> None:
-    """The controller of a cluster has ended."""
-    _last.pop(directory, None)
-    _answered.pop(directory, None)
+def forget(directory: str, client: str) -> None:
+    """The controller does not answer a client any more."""
+    for way in list(_last[directory]):
+        if way[0] == client:
+            _last[directory].pop(way, None)

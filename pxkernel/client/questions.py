@@ -46,7 +46,7 @@ class Questions:
         self._directory = directory
         self._numbers = count()
         #: By number: the future of the answer, what becomes of it, and the tasks that were named.
-        self._open: dict[int, tuple[Future[Any], Use, dict[int, str]]] = {}
+        self._open: dict[int, tuple[Future[Any], Use, dict[mailed.Way, str]]] = {}
 
     def ask(
         self, topic: str, arguments: dict[str, Any], payloads: Sequence[Payload] = (), use: Use = as_it_is

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.core import Core
 from ..core.tables import Engine
+from ..protocol.mailbox import MAILBOX
 from ..errors import NoData
 from .book import Book
 from .entries import FIELDS, PAYLOADS, Entry
@@ -57,11 +58,12 @@ class Hub:
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
-    def _queue_status(self, question: Question, engines: list[int], verbose: bool) -> Any:
-        """Numbers by engine (JSON makes its id a string), and "unassigned": what has no engine yet.
+    def _queue_status(self, question: Question, engines: list[int] | None, verbose: bool) -> Any:
+        """Numbers by engine (JSON makes its id a string; None: all engines), and "unassigned": what has no engine yet.
 
         ``verbose``: the ``pages`` of the ids instead, as "engine name" and "unassigned".
         """
+        engines = sorted(self._core.engines) if engines is None else engines
         for engine in engines:
             if engine not in self._core.engines:
                 raise IndexError(f"No such engine: {engine}")
@@ -161,6 +163,8 @@ class Hub:
         for name, entry in again:
             # Nobody waits in a cell that could show a prompt.
             options = {**entry.options, "allow_stdin": False, "label": entry.label, "time_limit": entry.time_limit}
+            # The client learns of the new tasks with the answer: nothing may come before.
+            options.pop(MAILBOX, None)
             engine, terms = self._place_again(entry)
             self._accept(question.client or "", entry.kind, options, entry.request or (), [(name, engine)], terms)
             self._book.resubmitted(entry.id, name)

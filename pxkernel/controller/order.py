@@ -57,17 +57,16 @@ class Order:
     def release_due(self, now: float) -> float | None:
         """Deal with what need not wait any longer; returns when to call again, None: nothing waits."""
         for peer, held in list(self._held.items()):
-            while held.messages and (now >= held.end or not self._is_early(held.messages[0])):
-                if now >= held.end:
-                    # What follows has a second of its own.
-                    held.end = now + PATIENCE
+            if now >= held.end:
+                self.release(peer)
+            while held.messages and not self._is_early(held.messages[0]):
                 self._handle(peer, held.messages.popleft())
             if not held.messages:
                 self._held.pop(peer, None)
         return min((held.end for held in self._held.values()), default=None)
 
     def release(self, peer: Peer) -> None:
-        """Deal with all that a peer has said: it has gone."""
+        """Deal with all that a peer has said: it has gone, or has waited long enough."""
         held = self._held.pop(peer, None)
         while held is not None and held.messages:
             self._handle(peer, held.messages.popleft())

@@ -158,13 +158,13 @@ class Relay:
             if task not in self._book:
                 self._deliver_read(client, task)
                 continue
-            entry, outbox = self._book[task], self._outboxes.get(client)
-            if outbox is None or entry.mailed:
+            entry, outbox = self._book[task], self._filling(client)
+            if outbox is None:
                 self._book.delivered(task)
-            else:
-                self._filled[client] = outbox
+                continue
+            outbox.delivered.append(task)
+            if not entry.mailed:
                 outbox.add_result(task, entry.record or {}, entry.result or (), entry.result_size)
-                outbox.delivered.append(task)
 
     def _deliver_read(self, client: str, read: str) -> None:
         entry, announced = self._book.take(read)

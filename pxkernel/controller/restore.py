@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..protocol import enginefiles
+from ..protocol import enginefiles, mailbox
 from ..protocol.enginefiles import EngineFile
 from ..protocol.processes import identity
 from .enginerecord import EngineRecord
@@ -60,6 +60,7 @@ class EngineFiles:
 
 
 def make_way(settings: Settings) -> None:
-    """Remove the socket on which the controller before this one listened."""
+    """Remove the socket on which the controller before this one listened, and the mailboxes of its clients."""
     Path(settings.sockets, "controller").unlink(missing_ok=True)
+    mailbox.remove_all(settings.sockets)
 

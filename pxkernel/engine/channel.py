@@ -420,5 +420,5 @@ class TaskChannel:
         else:
             if isinstance(frames, Shared):
                 self._lent.add(frames, size(frames))
-            self._reporter.report(task_id, record, frames, options, not self._queue)
+            self._reporter.report(task_id, record, frames, options)
         self._stdin.uninstall()

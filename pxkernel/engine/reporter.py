@@ -6,10 +6,10 @@ On iopub it says that the output of its tasks is complete.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
-from ..protocol.mailbox import MAILBOX, Mailer
+from ..protocol.mailbox import LONGEST, MAILBOX, Mailer
 from ..protocol.messages import Finished
 from ..protocol.sharing import Shared
 from ..protocol.stream import Piece, pieces
@@ -45,9 +45,7 @@ class Reporter:
         #: As clients know this engine: its id and uuid.
         self.name: list[Any] = []
 
-    def report(
-        self, task: str, record: dict[str, Any], frames: Any, options: dict[str, Any] | None = None, last: bool = False
-    ) -> None:
+    def report(self, task: str, record: dict[str, Any], frames: Any, options: Container[str] = ()) -> None:
         """Report a task.
 
         Parameters
@@ -55,12 +53,10 @@ class Reporter:
         record, frames
             As in ``protocol.messages.Finished``.
         options
-            Those of its call; None: it has none.
-        last
-            Whether there is nothing else to do: what several tasks give travels faster together.
+            Those of its call.
         """
         report = Finished([[task, record]], (frames,))
-        if last and options and MAILBOX in options and _as_it_is(record, frames):
+        if MAILBOX in options and _as_it_is(record, frames):
             record["mailed"] = self.name
             message = pieces(self._codec.encode(report))
             if len(message) == 1 and self._mailer.send(task.partition(":")[0], message[0][0]):
@@ -84,5 +80,6 @@ class Reporter:
 
 
 def _as_it_is(record: dict[str, Any], frames: Any) -> bool:
-    """Whether the controller would only pass this on."""
-    return record["status"] == "ok" and "quiet" in record and "failures" not in record and not isinstance(frames, Shared)
+    """Whether the controller would only pass this on, and it is short."""
+    passed_on = record["status"] == "ok" and "quiet" in record and "failures" not in record
+    return passed_on and not isinstance(frames, Shared) and sum(map(len, frames)) < LONGEST

@@ -1,29 +1,35 @@
 """Results that go straight from an engine to a client on the same machine, beside their connections to the controller.
 
-A client has a mailbox, a datagram socket in the cluster's directory, and says so in the options of a call that one engine
-answers. An engine that has finished such a task, and has nothing else to do, sends its report to both: to the mailbox, and
-with the note ``mailed`` to the controller, which passes it on to nobody. Whoever waits has it one hop earlier.
+A client has a mailbox, a datagram socket in the cluster's directory, and may say so in the options of a call. An engine that
+has finished such a task sends its report to both: to the mailbox, and with the note ``mailed`` to the controller, which
+passes it on to nobody. Whoever waits has it one hop earlier.
 
 Rule 1. The controller knows everything all the same, and a report that the mailbox does not take at once (it is full, the
-client has gone, the report is long) goes the usual way. Rule 2. Only what the controller would pass on unchanged is mailed:
-results that are no errors, of tasks without output and without a time limit. Rule 3. A client may have a result before the
-controller knows of it. It names such tasks in its questions (``Ask.after``), which the controller answers when it does.
+client has gone, the report is long) goes the usual way. Rule 2. Nothing is overtaken: a call may be answered so if one engine
+does it and nothing else of its client is under way when it is made. Many calls travel faster together anyway. Rule 3. Only what
+the controller would pass on unchanged is mailed: results that are no errors, of tasks without output and without a time limit.
+Rule 4. A client may have a result before the controller knows of it. It names such tasks in its questions (``Ask.after``),
+which the controller answers when it does.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from ..errors import ProtocolError
 from .stream import only_message
 
 #: The option of a call that says that its client has a mailbox.
 MAILBOX = "mailbox"
 #: Longer messages are not mailed, in bytes: what is long gains nothing.
 LONGEST = 32 * 1024
+#: How many messages are received at a time; the system keeps some ten for a mailbox, some hundred at most.
+MOST = 1000
 
 _open: WeakSet[Mailbox | Mailer] = WeakSet()
 
@@ -60,18 +66,15 @@ class Mailbox:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def receive(self) -> list[Any] | None:
-        """The frames of the oldest message; None: there is none.
-
-        Raises
-        ------
-        ProtocolError
-            It is none of ours.
-        """
-        try:
-            return only_message(self._socket.recv(LONGEST))
-        except BlockingIOError:
-            return None
+    def receive(self) -> list[list[Any]]:
+        """The frames of the messages that are there; what is no message is dropped."""
+        messages = []
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(MOST):
+                data = self._socket.recv(LONGEST)
+                with contextlib.suppress(ProtocolError):
+                    messages.append(only_message(data))
+        return messages
 
     def close(self) -> None:
         self._socket.close()
@@ -109,8 +112,14 @@ def remove(sockets: str, client: str) -> None:
         Path(_path(sockets, client)).unlink(missing_ok=True)
 
 
+def remove_all(sockets: str) -> None:
+    """Remove what the mailboxes of all clients have left."""
+    for path in Path(sockets).glob(Path(_path("", "*")).name):
+        path.unlink(missing_ok=True)
+
+
 def _path(sockets: str, client: str) -> str:
-    return f"{sockets}/m{client}"
+    return f"{sockets}/mail-{client}"
 
 
 def _close_all() -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import pxkernel as px
-from pxkernel.client import mailed
+from pxkernel.client import connection, mailed
 from pxkernel.errors import ProtocolError
 from pxkernel.protocol import mailbox as module
 from pxkernel.protocol.mailbox import LONGEST, Mailbox, Mailer
@@ -44,8 +44,8 @@ def mailer(tmp_path):
 @pytest.mark.parametrize("frames", [[], [b""], [b"a"], [b"a", b"", b"bc"], [b"x" * (LONGEST - 12)]])
 def test_a_message_arrives_whole(box, mailer, frames):
     assert mailer.send("client", in_one_piece(*frames))
-    assert box.receive() == frames
-    assert box.receive() is None
+    assert box.receive() == [frames]
+    assert box.receive() == []
 
 
 def test_a_full_mailbox_takes_no_more_and_loses_nothing(box, mailer):
@@ -54,13 +54,19 @@ def test_a_full_mailbox_takes_no_more_and_loses_nothing(box, mailer):
         sent += 1
         assert sent < 100_000
     assert sent
-    assert [box.receive() for _ in range(sent + 1)] == [*([b"%d" % number] for number in range(sent)), None]
+    assert box.receive() == [[b"%d" % number] for number in range(sent)]
     assert mailer.send("client", in_one_piece(b"again"))
 
 
 def test_what_is_too_long_is_not_sent(box, mailer):
     assert not mailer.send("client", in_one_piece(b"x" * LONGEST))
-    assert box.receive() is None
+    assert box.receive() == []
+
+
+def test_junk_is_dropped_and_hides_nothing(box, mailer):
+    for message in (b"", in_one_piece(b"first"), b"junk", in_one_piece(b"second")):
+        assert mailer.send("client", message)
+    assert box.receive() == [[b"first"], [b"second"]]
 
 
 def test_nobody_there(box, mailer):
@@ -88,13 +94,22 @@ def test_only_its_user_may_write_and_nothing_is_left(box, tmp_path):
 
 
 def test_what_a_killed_client_leaves_is_removed(box, tmp_path):
+    module.remove(str(tmp_path), "another")
+    assert list(tmp_path.iterdir())
     module.remove(str(tmp_path), "client")
     assert not list(tmp_path.iterdir())
     module.remove(str(tmp_path), "client")
 
 
+def test_what_all_of_them_leave_is_removed(box, tmp_path):
+    Mailbox(str(tmp_path), "another")._socket.close()
+    (tmp_path / "map").touch()
+    module.remove_all(str(tmp_path))
+    assert list(tmp_path.iterdir()) == [tmp_path / "map"]
+
+
 def test_a_client_cannot_name_another_file(tmp_path):
-    (tmp_path / "mx").mkdir()
+    (tmp_path / "mail-x").mkdir()
     (tmp_path / "precious").touch()
     module.remove(str(tmp_path), "x/../precious")
     assert (tmp_path / "precious").exists()
@@ -106,7 +121,7 @@ def test_a_forked_process_has_no_mailbox(box, mailer, tmp_path):
         os._exit(int(box.fileno() >= 0 or mailer._socket.fileno() >= 0))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert mailer.send("client", in_one_piece(b"a"))
-    assert box.receive() == [b"a"]
+    assert box.receive() == [[b"a"]]
 
 
 # -- with engines -----------------------------------------------------------------------------------------------------
@@ -118,7 +133,13 @@ def came(rc):
 
 
 @pytest.fixture
-def came_by_mail(cluster4):
+def idle(cluster4, wait_for):
+    """Nothing is under way: what a test calls next is alone."""
+    wait_for(lambda: not cluster4._pending)
+
+
+@pytest.fixture
+def came_by_mail(cluster4, idle):
     """Whether the result of a call has come straight from its engine."""
 
     def check(result):
@@ -149,6 +170,7 @@ def test_code_that_awaits_and_source_code_as_well(cluster4, came_by_mail):
         return 8
 
     assert came_by_mail(cluster4[2].apply_async(later))
+    assert not cluster4._pending
     assert came_by_mail(cluster4[2].execute("x = 1", block=False))
 
 
@@ -175,13 +197,13 @@ def array():
 
 
 @pytest.mark.parametrize("function", [prints, fails, large, array])
-def test_what_goes_the_usual_way(cluster4, function):
+def test_what_goes_the_usual_way(cluster4, idle, function):
     result = cluster4[0].apply_async(function)
     result.wait(10)
     assert result.done() and result.msg_ids[0] not in came(cluster4)
 
 
-def test_maps_with_failing_items_time_limits_and_several_engines(cluster4):
+def test_maps_with_failing_items_time_limits_and_several_engines(cluster4, idle):
     view = cluster4[0]
     for result in (
         view.map_async(lambda x: 1 / x, [1, 0]),
@@ -195,26 +217,26 @@ def test_maps_with_failing_items_time_limits_and_several_engines(cluster4):
     assert result.get() == 7 and result.msg_ids[0] not in came(cluster4)
 
 
-def test_a_full_mailbox_costs_no_result(cluster4, came_by_mail):
-    """The thread that reads it is busy while 200 results come."""
+def test_a_full_mailbox_costs_no_result(cluster4, came_by_mail, hold):
+    """The thread that reads it is busy while results come, and it is full."""
     busy, go = threading.Event(), threading.Event()
 
-    def hold(_):
+    def occupy(_):
         busy.set()
         go.wait(20)
 
-    first = cluster4[0].apply_async(quiet)
-    first.add_done_callback(hold)
+    hold(cluster4[0]).add_done_callback(occupy)
+    hold.release()
     assert busy.wait(10)
-    views = [cluster4[engine] for engine in cluster4.ids]
-    results = [views[number % 4].apply_async(lambda n: n, number) for number in range(200)]
-    file = cluster4._file
-    mailer = Mailer(file.sockets)
+    mailer = Mailer(cluster4._file.sockets)
     while mailer.send(cluster4.session, in_one_piece(b"junk")):
         pass
     mailer.close()
+    views = [cluster4[engine] for engine in cluster4.ids]
+    results = [views[number % 4].apply_async(lambda n: n, number) for number in range(50)]
     go.set()
-    assert [result.get(20) for result in results] == list(range(200))
+    assert [result.get(20) for result in results] == list(range(50))
+    assert results[0].msg_ids[0] not in came(cluster4)
     assert came_by_mail(cluster4[0].apply_async(quiet))
 
 
@@ -240,6 +262,81 @@ def test_the_controller_has_it_as_well(cluster4, came_by_mail):
     assert record["status"] == "ok" and record["engine_id"] == 3 and "mailed" not in str(record)
     with px.Client(cluster4.cluster_id) as other:
         assert other.get_result(result.msg_ids[0]).get() == 7
+
+
+# -- nothing is overtaken ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [quiet, prints, fails, large])
+def test_a_call_is_done_before_the_next_one_of_its_engine(cluster4, idle, function):
+    for _ in range(50):
+        first, second = cluster4[0].apply_async(function), cluster4[0].apply_async(quiet)
+        assert second.get() == 7
+        assert first.done()
+        first.wait_for_output()
+
+
+def test_of_many_calls_the_first_one_only_comes_by_mail(cluster4, idle):
+    results = [cluster4[0].apply_async(quiet) for _ in range(20)]
+    assert [result.get() for result in results] == [7] * 20
+    assert not {result.msg_ids[0] for result in results[1:]} & set(came(cluster4))
+
+
+def test_what_is_done_again_is_known_before_it_ends(cluster4, idle):
+    for _ in range(30):
+        result = cluster4[1].apply_async(quiet)
+        assert result.get() == 7
+        assert cluster4.resubmit(result.msg_ids).get(10) == [7]
+
+
+def test_callbacks_that_call_leave_time_for_questions(cluster4, idle):
+    """Each result is followed by a call at once: the thread that reads the mailbox has no end of it."""
+    over, calls = threading.Event(), []
+
+    def again(_):
+        time.sleep(0.002)
+        calls.append(None)
+        if len(calls) < 500 and not over.is_set():
+            cluster4[0].apply_async(quiet).add_done_callback(again)
+        else:
+            over.set()
+
+    cluster4[0].apply_async(quiet).add_done_callback(again)
+    for _ in range(3):
+        cluster4.queue_status()
+    assert not over.is_set(), f"the questions were answered after {len(calls)} calls"
+    over.set()
+
+
+def test_a_result_comes_before_the_end_of_the_cluster(wait_for, tmp_path):
+    """The thread that receives is held up from before the result until the cluster has stopped."""
+
+    def slow(mark):
+        import time
+
+        while not mark.exists():
+            time.sleep(0.01)
+        return 7
+
+    with px.Cluster(n=1) as rc:
+        other = px.Client(rc.cluster_id)
+        result = rc[0].apply_async(slow, tmp_path / "mark")
+        wait_for(lambda: other.queue_status()[0]["queue"] == 1)
+        with rc._connection._sending:
+            # It has seen what was to be seen, and waits for its turn to send.
+            rc._connection._wake()
+            (tmp_path / "mark").touch()
+            wait_for(lambda: other.queue_status()[0]["completed"] == 1)
+            pid = rc._file.controller_pid
+            other.shutdown(hub=True)
+            wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        assert result.get(10) == 7
+        other.close()
+
+
+def test_kernels_are_not_told(cluster4, idle):
+    result = cluster4[0].execute("get_ipython().get_parent()['content']", silent=False, block=False)
+    assert "stop_on_error" in repr(result.get()) and "mailbox" not in repr(result.get())
 
 
 # -- before the controller knows it -----------------------------------------------------------------------------------
@@ -270,7 +367,7 @@ def reports_as_ever():
 
 
 @pytest.fixture
-def late(cluster4):
+def late(cluster4, idle):
     """An engine whose controller hears of its results half a second after the client."""
     view = cluster4[0]
     view.apply_sync(slow_reports, 0.5)
@@ -339,6 +436,7 @@ def cluster2():
 
 def test_an_engine_that_dies_between_the_two(cluster2, wait_for):
     cluster2[0].apply_sync(dies_before_the_report, signal.SIGKILL)
+    wait_for(lambda: not cluster2._pending)
     assert cluster2[0].apply_sync(quiet) == 7
     wait_for(lambda: cluster2.ids == [1])
     assert cluster2[1].apply_sync(quiet) == 7
@@ -357,13 +455,20 @@ def counted(path):
 def test_a_balanced_call_that_runs_again_keeps_its_first_result(cluster2, hold, wait_for, tmp_path):
     runs, first = tmp_path / "runs", cluster2.engine_info(0)["pid"]
     cluster2[0].apply_sync(dies_before_the_report, signal.SIGKILL)
-    busy = hold(cluster2[1])
+    other = px.Client(cluster2.cluster_id)
+    busy = hold(other[1])
+    wait_for(hold.has_started)
+    wait_for(lambda: not cluster2._pending)
     view = cluster2.load_balanced_view()
     view.retries = 1
     result = view.apply_async(counted, str(runs))
     assert result.get() == first
+    # The first question waits for a task that has not ended after all.
+    for _ in range(3):
+        cluster2.queue_status()
     hold.release()
     busy.get()
+    other.close()
     wait_for(lambda: runs.read_text() == "xx")
     cluster2[1].apply_sync(quiet)
     assert result.get() == first and result.metadata.status == "ok"
@@ -372,6 +477,7 @@ def test_a_balanced_call_that_runs_again_keeps_its_first_result(cluster2, hold, 
 def test_an_engine_that_is_stopped_between_the_two_holds_up_questions_for_a_second_only(cluster2, wait_for):
     pid = cluster2.engine_info(0)["pid"]
     cluster2[0].apply_sync(dies_before_the_report, signal.SIGSTOP)
+    wait_for(lambda: not cluster2._pending)
     assert cluster2[0].apply_sync(quiet) == 7
     try:
         wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
@@ -393,6 +499,18 @@ rc = px.Client({name!r})
 assert rc[0].apply_sync(os.getpid)
 {end}
 """
+
+
+def test_a_client_that_cannot_connect_leaves_no_mailbox(cluster4, monkeypatch):
+    def no_descriptor():
+        raise OSError("too many open files")
+
+    folder = Path(cluster4._file.sockets)
+    before = set(folder.iterdir())
+    monkeypatch.setattr(connection, "probe", no_descriptor)
+    with pytest.raises(OSError, match="too many"):
+        px.Client(cluster4.cluster_id)
+    assert set(folder.iterdir()) == before
 
 
 @pytest.mark.parametrize("end", ["rc.close()", "", "os.kill(os.getpid(), 9)", "os._exit(0)"])

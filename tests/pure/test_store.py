@@ -117,7 +117,7 @@ def test_a_payload_that_tasks_share_is_counted_once():
     store, payload = MemoryStore(LIMIT), [bytes(OVERHEAD)]
     tasks = [entry(number) for number in range(4)]
     for task in tasks:
-        task.request = payload
+        task.request, task.request_size = payload, size(payload)
         store.add(task)
     assert store.size == sum(task.size for task in tasks) - 3 * OVERHEAD
     store.remove(["c:0", "c:2"])
@@ -142,6 +142,7 @@ def test_what_is_in_shared_memory_is_on_disk(tmp_path):
     frames = [b"head", bytes(THRESHOLD), b"tail" * 2000]
     kept = entry(0)
     kept.request = kept.result = share(frames)
+    kept.request_size = kept.result_size = size(kept.request)
     store = SQLiteStore(tmp_path / "tasks.db", 100 * THRESHOLD)
     store.add(kept)
     assert store.size == kept.size > 2 * THRESHOLD
