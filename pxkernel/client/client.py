@@ -340,7 +340,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             options["allow_stdin"] = True
         if label is not None:
             options["label"] = label
-        if self._connection.mailbox is not None and self._is_alone(kind, calls, options):
+        if terms is None and self._connection.mailbox is not None and self._is_alone(kind, calls, options):
             options[MAILBOX] = True
         parts: list[Part] = []
         message_calls: list[list[Any]] = []
@@ -510,11 +510,9 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             entry = self._pending.get(task)
             if entry is not None and not entry[1].done:
                 result, part = entry
-                if (engine := record.pop("mailed", None)) is None:
-                    self._place(part, record.get("engine"))
-                else:
-                    self._place(part, *engine)
-                    mailed.note(self.directory, self._session, engine[0], task)
+                self._place(part, record.get("engine"))
+                if record.pop("mailed", False):
+                    mailed.note(self.directory, self._session, part.engine_id, task)
                 if record.get("quiet"):
                     part.settled = True
                 if part.settled:
@@ -531,10 +529,10 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
                 self._place(entry[1], engine)
                 entry[0]._add_output(entry[1], msg_type, payload)
 
-    def _place(self, part: Part, engine: int | None, uuid: str | None = None) -> None:
+    def _place(self, part: Part, engine: int | None) -> None:
         """A part of a balanced call is heard of from an engine: it runs there, perhaps after it has failed elsewhere."""
         if engine is not None and part.engine_id != engine:
-            part.engine_id, part.engine_uuid = engine, uuid or self._uuid(engine)
+            part.engine_id, part.engine_uuid = engine, self._uuid(engine)
 
     def _uuid(self, engine: int | None) -> str:
         return "" if engine is None else self._members.engines.get(engine, {}).get("uuid", "")

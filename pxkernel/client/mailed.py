@@ -6,34 +6,48 @@ is answered when it has.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import defaultdict
 
 #: A client and an engine. The controller hears of the tasks of an engine in their order, so that the last one is enough.
-Way = tuple[str, int]
+Way = tuple[str, int | None]
 _last: defaultdict[str, dict[Way, str]] = defaultdict(dict)
+_lock = threading.Lock()
 
 
-def note(directory: str, client: str, engine: int, task: str) -> None:
-    """A result has come. Called in the I/O thread of that client only."""
-    _last[directory][client, engine] = task
+def note(directory: str, client: str, engine: int | None, task: str) -> None:
+    """A result has come."""
+    with _lock:
+        _last[directory][client, engine] = task
 
 
 def unanswered(directory: str) -> dict[Way, str]:
     """What the controller of a cluster has to know when it answers."""
-    return dict(_last[directory]) if directory in _last else {}
+    with _lock:
+        return dict(_last[directory]) if directory in _last else {}
 
 
 def answered(directory: str, tasks: dict[Way, str]) -> None:
     """The controller has answered somebody who has named these."""
-    for way, task in tasks.items():
-        newest = _last[directory].pop(way, task)
-        if newest != task:
-            # Another one has come meanwhile; perhaps even one more since.
-            _last[directory].setdefault(way, newest)
+    with _lock:
+        for way, task in tasks.items():
+            # Another one may have come meanwhile.
+            if _last[directory].get(way) == task:
+                del _last[directory][way]
 
 
 def forget(directory: str, client: str) -> None:
     """The controller does not answer a client any more."""
-    for way in list(_last[directory]):
-        if way[0] == client:
-            _last[directory].pop(way, None)
+    with _lock:
+        for way in [way for way in _last[directory] if way[0] == client]:
+            del _last[directory][way]
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+# Another thread may have held it.
+os.register_at_fork(after_in_child=_renew_lock)

@@ -264,7 +264,7 @@ class Roster:
     def _welcome(self, record: EngineRecord, peer: Peer) -> None:
         record.peer = peer
         self._front.who[peer] = record.id
-        self._front.send(peer, Welcome(record.id, [], {"memory": self._front.shares(peer), "uuid": record.uuid}))
+        self._front.send(peer, Welcome(record.id, [], {"memory": self._front.shares(peer)}))
         self._connect(record)
 
     def _connect(self, record: EngineRecord) -> None:

@@ -54,6 +54,8 @@ from .watch import Watch
 
 #: After so many seconds what has failed is tried again.
 RETRY = 0.1
+#: A balanced call names no engine.
+ENGINE_IDS = (int, type(None))
 
 
 class Server:
@@ -210,8 +212,11 @@ class Server:
         """Called in the launcher's thread."""
         self._loop.later(self._on_launcher[name], *args)
 
-    def _handle(self, *events: e.Event) -> None:
-        for command in self._core.handle_all(events, time.monotonic()):
+    def _handle(self, event: e.Event) -> None:
+        self._obey(self._core.handle(event, time.monotonic()))
+
+    def _obey(self, commands: Sequence[c.Command]) -> None:
+        for command in commands:
             self._on_command[type(command)](command)
 
     # -- the front ----------------------------------------------------------------------------------------------------
@@ -296,11 +301,11 @@ class Server:
         if client is None:
             return
         prefix = client + ":"
-        accepted: list[e.Event] = []
+        accepted: list[e.Submitted] = []
         try:
             for (kind, options, targets, *terms), payload in zip(message.calls, message.payloads, strict=True):
                 # The prefix says whose output it is: a client cannot name the tasks of another.
-                own = [(task, engine) for task, engine in targets if task.startswith(prefix)]
+                own = [(task, engine) for task, engine in targets if task.startswith(prefix) and type(engine) in ENGINE_IDS]
                 if not own or any(task in self._book for task, _ in own):
                     raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
                 if sharing.is_shared(payload):
@@ -309,7 +314,7 @@ class Server:
                         payload = sharing.take(payload)
                 accepted.append(self._accepted(client, kind, options, payload, own, *terms))
         finally:
-            self._handle(*accepted)
+            self._obey(self._core.submit(accepted, time.monotonic()))
 
     def _accept(self, *call: Any) -> None:
         """Have one call done, as ``_accepted`` takes it."""
@@ -372,7 +377,7 @@ class Server:
                 record, frames = sharing.take_result(record, frames)
             if task in self._book:
                 record["engine"] = engine
-                mailed = record.pop("mailed", None) is not None
+                mailed = record.pop("mailed", False)
                 size = self._book.finished(task, engine, record, frames, mailed)
                 seconds = record["completed"] - record["started"]
                 results.append((task, 0 if mailed else size, seconds, not record.get("quiet"), outcome_of(record)))

@@ -76,10 +76,13 @@ class Core:
         }
 
     def handle(self, event: e.Event, now: float) -> list[c.Command]:
-        return self.handle_all((event,), now)
+        return self._handle((event,), now)
 
-    def handle_all(self, events: Iterable[e.Event], now: float) -> list[c.Command]:
-        """As ``handle``, of events that come at the same time, which cost less together."""
+    def submit(self, calls: Iterable[e.Submitted], now: float) -> list[c.Command]:
+        """As ``handle``, of calls that come together: so they cost less."""
+        return self._handle(calls, now)
+
+    def _handle(self, events: Iterable[e.Event], now: float) -> list[c.Command]:
         self._tables.now = now
         self._tables.commands = []
         for event in events:

@@ -52,6 +52,9 @@ class Dispatch:
             if event.terms is None:
                 self._enqueue(task, engine)
             else:
+                # What was submitted before it is on its way to its engine, which is not idle then.
+                if self._tables.filled:
+                    self.pump_filled()
                 self._submit_balanced(task, event.terms)
 
     def _enqueue(self, task: Task, engine: Engine | None) -> None:

@@ -48,7 +48,8 @@ class Reports:
                 continue
             task = self._tables.tasks[task_id]
             if task.overtime:
-                outcome = "failed"
+                # What it gives is not delivered either.
+                outcome, size = "failed", 0
             task.ok = outcome == "ok"
             self._measure(engine, task, seconds)
             again = self._dispatch.again(task, engine, outcome)

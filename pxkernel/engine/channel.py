@@ -170,7 +170,6 @@ class TaskChannel:
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.engine_id = welcome.engine_id
-        self._reporter.name = [welcome.engine_id, welcome.info["uuid"]]
         self._welcome = True
         self._runner.shares = bool(welcome.info.get("memory"))
         self._proof = None

@@ -42,8 +42,6 @@ class Reporter:
         self._codec = codec
         self._send = send
         self._mailer = Mailer(sockets)
-        #: As clients know this engine: its id and uuid.
-        self.name: list[Any] = []
 
     def report(self, task: str, record: dict[str, Any], frames: Any, options: Container[str] = ()) -> None:
         """Report a task.
@@ -57,7 +55,7 @@ class Reporter:
         """
         report = Finished([[task, record]], (frames,))
         if MAILBOX in options and _as_it_is(record, frames):
-            record["mailed"] = self.name
+            record["mailed"] = True
             message = pieces(self._codec.encode(report))
             if len(message) == 1 and self._mailer.send(task.partition(":")[0], message[0][0]):
                 self._send(message)

@@ -200,7 +200,7 @@ class Finished:
     The record holds ``status`` ("ok" or "error"), ``started`` and ``completed`` (seconds since the
     epoch, engine clock), for errors ``error`` = {ename, evalue, traceback, mro}, for a map ``failures`` = [index, error]
     pairs, ``quiet`` = True when the task has made no output, so that no Settled follows, ``unmet`` = True when it wants
-    another engine, and ``mailed`` = [engine_id, engine_uuid] when its client has this message as well (``mailbox``).
+    another engine, and ``mailed`` = True when its client has this message as well (``mailbox``).
     """
 
     results: list[list[Any]]

@@ -64,7 +64,7 @@ def _check_places(core):
 
 def _check_balanced(core):
     """No task waits for what cannot come, and no engine idles that could run one."""
-    assert not core._results.ended and not core._results.ready and not core._tables.changed
+    assert not core._results.ended and not core._results.ready and not core._tables.changed and not core._tables.filled
     for lane in core.balancer._pool.lanes():
         assert lane.tasks and lane.client is core.clients[lane.client.id]
         admitted = [engine for engine in core.engines.values() if lane.admits(engine)]
@@ -120,6 +120,21 @@ class Checked:
         self.interrupts = Counter()
 
     def handle(self, event):
+        self._note(event)
+        return self._checked(self.core.handle(event, self.now))
+
+    def submit_together(self, *events):
+        for event in events:
+            self._note(event)
+        return self._checked(self.core.submit(events, self.now))
+
+    def _checked(self, commands):
+        for command in commands:
+            self._check_command(command)
+        check(self.core)
+        return commands
+
+    def _note(self, event):
         if isinstance(event, e.Submitted):
             self.accepted.update(dict.fromkeys((task for task, _ in event.targets), event.client))
             self.submitted[event.client] += event.size
@@ -130,11 +145,6 @@ class Checked:
             self.quiet.update(task for task, _, _, output, _ in event.results if not output)
         elif isinstance(event, e.InterruptSent):
             self.interrupts[event.engine] -= 1
-        commands = self.core.handle(event, self.now)
-        for command in commands:
-            self._check_command(command)
-        check(self.core)
-        return commands
 
     def _check_command(self, command):
         match command:

@@ -1,9 +1,12 @@
 """Balanced work in the core: which engine gets it, how much at a time, and what happens when that goes wrong (LB)."""
 
+import random
+
 import pytest
 
-from pxkernel.core import Core, EngineJoined, RecallTasks, RunTasks
+from pxkernel.core import Core, EngineJoined, RecallTasks, RunTasks, Submitted, Terms
 from pxkernel.core.balance import CHOICE
+from pxkernel.core.policies import POLICIES, policy
 from pxkernel.core.tables import BURST, FAMILIES, GONE, WINDOW_TASKS
 
 
@@ -45,6 +48,27 @@ def test_a_policy_chooses_among_the_idle_engines_that_have_waited_longest(empty)
     assert placed(empty, empty.balanced("a", "t")) == {"t": CHOICE - 1}
     assert placed(empty, empty.balanced("a", "u", targets=frozenset({5, 7}))) == {"u": 7}
     assert offered == [list(range(CHOICE)), [5, 7]]
+
+
+@pytest.mark.parametrize("scheme", POLICIES)
+@pytest.mark.parametrize("busy", [[], [1]])
+def test_calls_that_come_together_are_placed_as_if_they_came_one_by_one(empty, scheme, busy):
+    """LB-18: a direct call that came first takes its engine."""
+    found = []
+    for together in (False, True):
+        core = type(empty)()
+        core.core = Core(policy(scheme, random.Random(0)))
+        core.clients("a")
+        core.engines(0, 1)
+        for engine in (0, 1):
+            core.submit("a", engine, f"warm{engine}")
+            core.finish(engine, f"warm{engine}", output=False)
+        for engine in busy:
+            core.submit("a", engine, "long")
+        events = [Submitted("a", "apply", 10, [("d", 0)]), Submitted("a", "apply", 10, [("t", None)], Terms())]
+        commands = core.submit_together(*events) if together else [*core.handle(events[0]), *core.handle(events[1])]
+        found.append(placed(core, commands))
+    assert found[0] == found[1] and found[0]["d"] == 0
 
 
 def test_what_no_engine_has_room_for_waits(core):

@@ -122,12 +122,29 @@ class Play:
         #: What balanced tasks have asked for, and how often an engine has refused them.
         self.terms = {}
         self.unmet = Counter()
+        #: Calls that are on their way in one message, and whether it ends with them.
+        self.together = []
+        self.pauses = random.Random(0)
         for _ in range(3):
             self.join_engine()
             self.join_client()
 
+    def submitted(self, event):
+        """Calls may come together."""
+        self.together.append(event)
+        if self.pauses.random() < 0.5:
+            self.submit_together()
+
+    def submit_together(self):
+        together, self.together = self.together, []
+        self.obey(self.checked.submit_together(*together))
+
     def handle(self, event):
-        for command in self.checked.handle(event):
+        self.submit_together()
+        self.obey(self.checked.handle(event))
+
+    def obey(self, commands):
+        for command in commands:
             if isinstance(command, RunTasks | RunCell):
                 self.engines[command.engine].channel.append(command)
             elif isinstance(command, RecallTasks):
@@ -161,7 +178,7 @@ class Play:
             self.count += 1
             targets.append((f"{client}:{self.count}", engine))
             self.order.setdefault((client, engine), []).append(f"{client}:{self.count}")
-        self.handle(Submitted(client, kind, self.rng.choice([1, 100, 2**21]), targets, time_limit=self.time_limit()))
+        self.submitted(Submitted(client, kind, self.rng.choice([1, 100, 2**21]), targets, time_limit=self.time_limit()))
 
     def submit_balanced(self):
         if len(self.checked.core.tasks) > 150:
@@ -181,7 +198,7 @@ class Play:
             task = f"{client}:{self.count}"
             self.terms[task] = terms
             size, limit = self.rng.choice([1, 100, 2**21]), self.time_limit()
-            self.handle(Submitted(client, "apply", size, [(task, None)], terms, limit))
+            self.submitted(Submitted(client, "apply", size, [(task, None)], terms, limit))
 
     def time_limit(self):
         return self.rng.choice([0.0] * 10 + [0.1, 2.0])

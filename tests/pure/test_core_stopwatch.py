@@ -188,6 +188,13 @@ def test_the_limit_of_what_is_inside_a_stuck_engine_does_not_run(core):
     assert core.deadline() == 62.0
 
 
+def test_a_result_that_is_not_delivered_takes_no_credit(core):
+    core.submit("a", 0, "t", time_limit=2.0)
+    core.tick(2.0)
+    assert core.delivered(core.finish(0, "t", size=10**6, output=False)) == ["t"]
+    assert core.core.clients["a"].credit.used == 0
+
+
 def test_too_long_counts_as_a_failure_for_retries(core):
     core.balanced("a", "t", time_limit=2.0, retries=1)
     core.tick(2.0)
