@@ -11,8 +11,8 @@ from typing import Any
 
 from ..core.core import Core
 from ..core.tables import Engine
-from ..protocol.mailbox import MAILBOX
 from ..errors import NoData
+from ..protocol.mailbox import MAILBOX
 from .book import Book
 from .entries import FIELDS, PAYLOADS, Entry
 from .query import matcher, wanted_fields

@@ -10,9 +10,8 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
 #: Called with the events of a descriptor.
 Ready = Callable[[int], None]
 #: More seconds than these epoll cannot count: whatever is due later is waited for again.
@@ -63,11 +62,15 @@ class Loop:
         self.selector.close()
 
 
-def guarded(function: Callable[..., T], *args: Any, failed: T | None = None) -> T | None:
-    """Call a function, ``failed`` if it fails: one peer that makes no sense must not take the cluster of all others down."""
+def guarded(function: Callable[..., object], *args: Any) -> None:
+    """Call a function that may fail: one peer that makes no sense must not take the cluster of all others down."""
     try:
-        return function(*args)
+        function(*args)
     except Exception:
-        traceback.print_exc()
-        sys.stderr.flush()
-        return failed
+        report()
+
+
+def report() -> None:
+    """Tell in the log of the exception that is being handled."""
+    traceback.print_exc()
+    sys.stderr.flush()

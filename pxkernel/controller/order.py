@@ -56,6 +56,8 @@ class Order:
 
     def release_due(self, now: float) -> float | None:
         """Deal with what need not wait any longer; returns when to call again, None: nothing waits."""
+        if not self._held:
+            return None
         for peer, held in list(self._held.items()):
             if now >= held.end:
                 self.release(peer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import signal
@@ -37,7 +38,7 @@ from .keys import Keys
 from .launcher import Launcher, Recipe
 from .lifecycle import Lifecycle
 from .limits import raise_limits
-from .loop import Loop, guarded
+from .loop import Loop, guarded, report
 from .order import Order
 from .prompts import Prompts
 from .questions import LATER, Question, Questions
@@ -202,11 +203,19 @@ class Server:
         now = time.monotonic()
         if (deadline := self._core.deadline()) is not None and now >= deadline:
             guarded(self._handle, e.Ticked())
-        moments = [guarded(step, now, failed=now + RETRY) for step in self._steps]
+        due = math.inf
+        for step in self._steps:
+            try:
+                moment = step(now)
+            except Exception:
+                report()
+                moment = now + RETRY
+            if moment is not None and moment < due:
+                due = moment
         # They may have told the core something.
-        moments.append(self._core.deadline())
-        due = [moment for moment in moments if moment is not None]
-        return max(0.0, min(due) - now) if due else None
+        if (deadline := self._core.deadline()) is not None:
+            due = min(due, deadline)
+        return None if due == math.inf else max(0.0, due - now)
 
     def _launcher_tells(self, name: str, *args: Any) -> None:
         """Called in the launcher's thread."""
