@@ -272,8 +272,9 @@ def test_a_call_is_done_before_the_next_one_of_its_engine(cluster4, idle, functi
         first.wait_for_output()
 
 
-def test_of_many_calls_the_first_one_only_comes_by_mail(cluster4, idle):
-    results = [cluster4[0].apply_async(quiet) for _ in range(20)]
+def test_of_many_calls_the_first_one_only_comes_by_mail(cluster4, idle, hold):
+    results = [hold(cluster4[0], 7), *(cluster4[0].apply_async(quiet) for _ in range(19))]
+    hold.release()
     assert [result.get() for result in results] == [7] * 20
     assert not {result.msg_ids[0] for result in results[1:]} & set(came(cluster4))
 
