@@ -340,7 +340,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             options["allow_stdin"] = True
         if label is not None:
             options["label"] = label
-        if terms is None and self._connection.mailbox is not None and self._is_alone(kind, calls, options):
+        if self._may_be_mailed(kind, calls, options, terms):
             options[MAILBOX] = True
         parts: list[Part] = []
         message_calls: list[list[Any]] = []
@@ -358,10 +358,14 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
             message_calls.append(call if terms is None else [*call, terms])
         return parts, m.Submit(message_calls, tuple(payload for payload, _ in calls))
 
-    def _is_alone(self, kind: str, calls: Sequence[Call], options: dict[str, Any]) -> bool:
-        """Whether a call may be answered straight from its engine (``protocol.mailbox``, rule 2)."""
-        one = [len(engines) for _, engines in calls] == [1]
-        return one and not self._pending and kind != "cell" and "time_limit" not in options
+    def _may_be_mailed(
+        self, kind: str, calls: Sequence[Call], options: dict[str, Any], terms: dict[str, Any] | None
+    ) -> bool:
+        """Whether a call may be answered straight from its engine (``protocol.mailbox``, rules 2 and 3)."""
+        if self._pending or self._connection.mailbox is None:
+            return False
+        names_one = terms is None and [len(engines) for _, engines in calls] == [1]
+        return names_one and kind != "cell" and "time_limit" not in options
 
     def _send_off(self, result: AsyncResult, parts: Sequence[Part], message: m.Submit, track: bool = False) -> None:
         """Register the parts of a result, and send them."""
@@ -557,6 +561,7 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
     def _on_lost(self, reason: str) -> None:
         self._lost = reason
         if not self._closed:
+            # A controller that only this client has left still answers others.
             mailed.forget(self.directory, self._session)
         self._members.lose(reason)
         self._fail_pending(reason)

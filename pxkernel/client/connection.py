@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ClusterError, ProtocolError, class_names
@@ -321,12 +321,17 @@ class Connection:
         except ProtocolError as reason:
             return (), f"it makes no sense: {reason}"
 
-    def _take_mail(self, arrived: Sequence[list[Any]]) -> None:
+    def _signed(self, arrived: Sequence[list[Any]]) -> Iterator[Message]:
+        """The messages among what has arrived."""
         for frames in arrived:
             try:
                 message = self._codec.decode(frames)
             except ProtocolError:
                 continue
+            yield message
+
+    def _take_mail(self, arrived: Sequence[list[Any]]) -> None:
+        for message in self._signed(arrived):
             if isinstance(message, Finished):
                 self._awaiting = False
                 # Of the credit for results, which is what the controller may send, it takes nothing.
@@ -337,11 +342,7 @@ class Connection:
             self.mailbox.close()
 
     def _take(self, arrived: Sequence[list[Any]]) -> None:
-        for frames in arrived:
-            try:
-                message = self._codec.decode(frames)
-            except ProtocolError:
-                continue
+        for message in self._signed(arrived):
             if isinstance(message, Ack):
                 with self._sending:
                     self._backlog.credit.give(message.amount)

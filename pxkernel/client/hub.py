@@ -191,12 +191,11 @@ class HubQueries:
         engines, single = (None, False) if targets is None or _is_all(targets) else self.resolve(targets)
         status: dict[Any, Any] = {}
         if verbose:
-            for name, ids in _lists(self.ask("queue_status", use=as_it_is, engines=engines, verbose=True)).items():
-                if name != "unassigned":
-                    engine, name = name.split()
-                    status.setdefault(int(engine), {})[name] = ids
-                else:
-                    unassigned: Any = ids
+            lists = _lists(self.ask("queue_status", use=as_it_is, engines=engines, verbose=True))
+            unassigned: Any = lists.pop("unassigned")
+            for place, ids in lists.items():
+                engine, name = place.split()
+                status.setdefault(int(engine), {})[name] = ids
         else:
             answer = self.ask("queue_status", engines=engines, verbose=False)
             unassigned = answer.pop("unassigned")

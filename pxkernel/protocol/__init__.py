@@ -12,6 +12,7 @@
 - ``messages`` are the frozen dataclasses that the three parties exchange.
 - ``wire`` signs a message into frames and verifies what arrives.
 - ``stream`` carries them between processes of one machine, ``sockets`` through zmq between machines.
+- ``forks`` keeps forked processes out of all of that.
 - ``mailbox`` is the short way of a result, from an engine to a client on its machine.
 - ``segments`` are memory that processes of one host share; ``sharing`` puts the large buffers of payloads there.
 - ``copying`` divides large copies among threads.

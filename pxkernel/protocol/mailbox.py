@@ -19,9 +19,9 @@ import os
 import socket
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from ..errors import ProtocolError
+from .forks import close_in_children
 from .stream import only_message
 
 #: The option of a call that says that its client has a mailbox.
@@ -30,8 +30,6 @@ MAILBOX = "mailbox"
 LONGEST = 32 * 1024
 #: How many messages are received at a time; the system keeps some ten for a mailbox, some hundred at most.
 MOST = 1000
-
-_open: WeakSet[Mailbox | Mailer] = WeakSet()
 
 
 class Mailbox:
@@ -61,7 +59,7 @@ class Mailbox:
         except OSError:
             self._socket.close()
             raise
-        _open.add(self)
+        close_in_children(self)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -89,7 +87,7 @@ class Mailer:
         self._sockets = sockets
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        _open.add(self)
+        close_in_children(self)
 
     def send(self, client: str, message: bytes) -> bool:
         """Put a message, in one piece, into the mailbox of a client; whether it is there."""
@@ -120,12 +118,3 @@ def remove_all(sockets: str) -> None:
 
 def _path(sockets: str, client: str) -> str:
     return f"{sockets}/mail-{client}"
-
-
-def _close_all() -> None:
-    for end in list(_open):
-        end.close()
-
-
-# A forked process gets nothing, and has nothing to say.
-os.register_at_fork(after_in_child=_close_all)

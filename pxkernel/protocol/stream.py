@@ -9,7 +9,6 @@ each way, measured).
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import struct
@@ -20,9 +19,9 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from struct import unpack_from
 from typing import Any
-from weakref import WeakSet
 
 from ..errors import ProtocolError
+from .forks import close_in_children
 
 #: Frames shorter than this, in bytes, are copied into one piece with their neighbours.
 SHORT = 64 * 1024
@@ -38,7 +37,6 @@ MOST_FRAMES = 1 << 20
 #: The user's code may have made SIGPIPE deadly; macOS has no such flag.
 _QUIETLY = (getattr(socket, "MSG_NOSIGNAL", 0),)
 _COUNT = struct.Struct("<I")
-_open: WeakSet[Stream] = WeakSet()
 #: Bytes to send, how many of them have gone (a list of the parts), and whom to tell when all have.
 Piece = tuple[Any, list[int], Callable[[], None] | None]
 
@@ -67,7 +65,7 @@ class Stream:
         self._long: list[Any] = []
         self._ends: list[int] = []
         self._filled = 0
-        _open.add(self)
+        close_in_children(self)
 
     @classmethod
     def connect(cls, address: str) -> Stream:
@@ -285,12 +283,3 @@ def pieces(frames: Sequence[Any], sent: Callable[[], None] | None = None) -> lis
         found.append((b"".join(row), [], None))
     data, parts, _ = found.pop()
     return [*found, (data, parts, sent)]
-
-
-def _close_all() -> None:
-    for stream in list(_open):
-        stream.close()
-
-
-# A forked process has nothing to say, and must not keep connections open that have ended here.
-os.register_at_fork(after_in_child=_close_all)

@@ -88,13 +88,24 @@ def busy(mark):
         pass
 
 
-def test_the_time_is_over(start, wait_for, gone, tmp_path):
+@pytest.fixture
+def left_alone(start, wait_for, tmp_path):
+    """A cluster whose controller was killed while engine 0 ran a function, and for which none comes in time."""
+
+    def leave(function):
+        cluster, rc = start(restore_timeout=1)
+        rc[0].apply_async(function, tmp_path / "mark")
+        wait_for((tmp_path / "mark").exists, SOON)
+        rc.close()
+        kill_controller(cluster, wait_for)
+        return cluster
+
+    return leave
+
+
+def test_the_time_is_over(left_alone, gone):
     """Nothing is left of engines for which no controller comes, busy or not."""
-    cluster, rc = start(restore_timeout=1)
-    rc[0].apply_async(busy, tmp_path / "mark")
-    wait_for((tmp_path / "mark").exists, SOON)
-    rc.close()
-    kill_controller(cluster, wait_for)
+    cluster = left_alone(busy)
     gone()
     # Nothing to take over: a start like any other.
     with cluster.start_and_connect_sync() as rc:
@@ -109,13 +120,9 @@ def stuck(mark):
     ctypes.PyDLL(None).sleep(1000)
 
 
-def test_the_time_is_over_for_one_that_is_stuck_as_well(start, wait_for, gone, tmp_path):
+def test_the_time_is_over_for_one_that_is_stuck_as_well(left_alone, gone):
     """Another engine ends it, which notices nothing."""
-    cluster, rc = start(restore_timeout=1)
-    rc[0].apply_async(stuck, tmp_path / "mark")
-    wait_for((tmp_path / "mark").exists, SOON)
-    rc.close()
-    kill_controller(cluster, wait_for)
+    left_alone(stuck)
     gone()
 
 
