@@ -3,50 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class RunTasks:
+class RunTasks(NamedTuple):
     """Send these tasks over the task channel."""
 
     engine: int
     tasks: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class RunCell:
+class RunCell(NamedTuple):
     """Send this task as an ``execute_request`` on the kernel's shell channel."""
 
     engine: int
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecallTasks:
+class RecallTasks(NamedTuple):
     """Ask an engine to give these tasks back unless they have started; TasksRecalled is its answer."""
 
     engine: int
     tasks: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptTasks:
+class InterruptTasks(NamedTuple):
     """Tell the extension to interrupt whichever of these tasks runs, now or when it starts, and nothing else."""
 
     engine: int
     tasks: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptEngine:
+class InterruptEngine(NamedTuple):
     """Have a kernel without the extension interrupted by its manager, then report InterruptSent."""
 
     engine: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(NamedTuple):
     """Make the result of a task that no engine will report.
 
     ``status`` is "aborted", "died" (``reason`` says of what), "interrupted" (a cell whose reply never came), "overtime"
@@ -60,47 +54,41 @@ class Fail:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(NamedTuple):
     """Send the results of these tasks to their client."""
 
     client: str
     tasks: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """Tell the client that the output of this task is complete."""
 
     client: str
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class TellStarted:
+class TellStarted(NamedTuple):
     """Tell the client that these tasks, which it wanted to take back, have started."""
 
     client: str
     tasks: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
+class Acknowledge(NamedTuple):
     """Give a client back its submission credit."""
 
     client: str
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(NamedTuple):
     """The client of this task has left: its result, if there is one, is not delivered, and will not be."""
 
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(NamedTuple):
     """Tell every client which engines have joined, which have left (engine, reason), and which are being restarted."""
 
     joined: Sequence[int] = ()

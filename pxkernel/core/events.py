@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ClientJoined:
+class ClientJoined(NamedTuple):
     client: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLeft:
+class ClientLeft(NamedTuple):
     client: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineJoined:
+class EngineJoined(NamedTuple):
     """An engine is ready, for the first time or after a restart.
 
     ``tasks`` says whether it has a task channel (a kernel with the extension), ``running`` names what it still runs for a
@@ -29,24 +26,21 @@ class EngineJoined:
     running: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLeft:
+class EngineLeft(NamedTuple):
     """An engine is gone; ``reason`` completes the sentence "engine 3 ..."."""
 
     engine: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRestarts:
+class EngineRestarts(NamedTuple):
     """The kernel of an engine is being replaced: EngineJoined or EngineLeft follows; ``reason`` as in EngineLeft."""
 
     engine: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Dependency:
+class Dependency(NamedTuple):
     """The tasks that another one depends on: all of them or any, and whether it wants their success, failure or either."""
 
     tasks: Sequence[str]
@@ -55,8 +49,7 @@ class Dependency:
     failure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What a balanced call asks for (features LB-03 to LB-08).
 
     ``targets`` are the engines that it may run on (None: any), ``avoid`` one that it may not: the engine that has made the
@@ -74,8 +67,7 @@ class Terms:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(NamedTuple):
     """One call of a client: ``targets`` = (task, engine) pairs; ``kind`` is "apply", "map", "execute", "cell" or "control".
 
     What has the kind "control" overtakes what waits. A balanced call has ``terms``, and None for its engines.
@@ -90,8 +82,7 @@ class Submitted:
     time_limit: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """A client wants a result that is there already; ``read`` names this delivery, ``size`` is that of the result."""
 
     client: str
@@ -99,8 +90,7 @@ class Fetched:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class TasksFinished:
+class TasksFinished(NamedTuple):
     """The extension of ``engine`` reports tasks.
 
     Each is (task, bytes of the result, seconds it ran, whether output follows, outcome); the outcome is "ok", "failed" or
@@ -111,8 +101,7 @@ class TasksFinished:
     results: Sequence[tuple[str, int, float, bool, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class TasksRecalled:
+class TasksRecalled(NamedTuple):
     """The answer of an engine to RecallTasks: what will not run there, and what has ``started``."""
 
     engine: int
@@ -120,8 +109,7 @@ class TasksRecalled:
     started: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CellReplied:
+class CellReplied(NamedTuple):
     """The ``execute_reply`` of a cell has come; ``size`` is that of its content, ``ok`` whether it succeeded."""
 
     engine: int
@@ -130,24 +118,21 @@ class CellReplied:
     ok: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class KernelIdle:
+class KernelIdle(NamedTuple):
     """The idle status of a cell has come."""
 
     engine: int
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutputsSettled:
+class OutputsSettled(NamedTuple):
     """Every output of ``engine`` up to and including that of ``task`` has been seen."""
 
     engine: int
     task: str
 
 
-@dataclass(frozen=True, slots=True)
-class Acked:
+class Acked(NamedTuple):
     """A client has received ``amount`` bytes of results, or of output."""
 
     client: str
@@ -155,27 +140,23 @@ class Acked:
     outputs: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Aborted:
+class Aborted(NamedTuple):
     client: str
     tasks: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptAsked:
+class InterruptAsked(NamedTuple):
     client: str
     tasks: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class InterruptSent:
+class InterruptSent(NamedTuple):
     """The kernel's manager has sent the interrupt that InterruptEngine asked for."""
 
     engine: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(NamedTuple):
     """Time has passed ``Core.deadline()``."""
 
 

@@ -1,6 +1,6 @@
 """The messages of the front: what clients, controller and engines say to each other.
 
-Rule 1: a message is a frozen dataclass whose fields are JSON values. Rule 2: what users' code made (pickles, source
+Rule 1: a message is a named tuple whose fields are JSON values. Rule 2: what users' code made (pickles, source
 code, output) is never in a field but in ``payloads``, a tuple of frame lists that the controller passes on unread.
 Rule 3: a field that lists tasks may name one or thousands; nobody sends a message per task when more are waiting.
 
@@ -25,8 +25,7 @@ any        Ack                           credit: so many bytes have been dealt w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 #: The iopub message type of ``publish_data``: its content is empty, its buffers are a pickle.
 DATA = "pxkernel_data"
@@ -37,8 +36,7 @@ COMM_TYPES = frozenset({"comm_open", "comm_msg", "comm_close"})
 Payload = Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """Opens a conversation.
 
     ``role`` is "client", "engine" or "listener" (the second connection of an engine, for what must reach it while it is
@@ -54,8 +52,7 @@ class Hello:
     info: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Welcome:
+class Welcome(NamedTuple):
     """The controller accepts; ``engines`` lists the engines that are ready."""
 
     engine_id: int | None
@@ -63,15 +60,13 @@ class Welcome:
     info: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """The controller does not take the sender of a Hello, or no longer knows an engine."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Submit:
+class Submit(NamedTuple):
     """Work for engines: ``calls[i] = [kind, options, [[task_id, engine_id], ...]]`` uses ``payloads[i]``.
 
     A balanced call has None for its engines, and a fourth element: the fields of its ``core.Terms`` that are not the default.
@@ -81,15 +76,13 @@ class Submit:
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(NamedTuple):
     """Do not start these tasks."""
 
     tasks: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(NamedTuple):
     """Interrupt those of the tasks that run and abort the others; to an engine: interrupt them, now or when they start.
 
     With ``only_now`` only what runs when this arrives: one of the tasks, or a cell of another front end.
@@ -99,8 +92,7 @@ class Interrupt:
     only_now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """A question that has one Answer: ``topic`` names it, ``arguments`` are its keywords.
 
     ``after`` are tasks whose results the client has from their engines, which the controller has to know when it answers.
@@ -109,12 +101,11 @@ class Ask:
     number: int
     topic: str
     arguments: dict[str, Any]
-    after: list[str] = field(default_factory=list)
+    after: Sequence[str] = ()
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The answer to Ask ``number``; ``error`` is None or {ename, evalue, mro} of the exception that there is instead."""
 
     number: int
@@ -123,8 +114,7 @@ class Answer:
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(NamedTuple):
     """``results[i] = [task_id, record]`` with ``payloads[i]``.
 
     The record is that of ``Finished``, and has ``engine``, the id of the engine where it ran (None: nowhere). For a task
@@ -136,30 +126,26 @@ class Results:
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """``outputs[i] = [task_id, msg_type, engine_id]``; ``payloads[i]`` is the JSON content of that iopub message."""
 
     outputs: list[list[Any]]
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """``tasks[i] = [task_id, dropped]``: all output of these tasks has been passed on, except so many bytes."""
 
     tasks: list[list[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """These tasks, which the client wanted to take back, have started, and go on."""
 
     tasks: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class EnginesChanged:
+class EnginesChanged(NamedTuple):
     """Engines that are ready now, ``left`` = [engine_id, reason] of those that are gone, and those that are ``restarting``.
 
     ``prospects``: how many engines the cluster is to have ("expected"), how many of them are not ready yet ("coming").
@@ -171,30 +157,26 @@ class EnginesChanged:
     prospects: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """``tasks[i] = [task_id, kind, options]`` with ``payloads[i]``: run them in this order."""
 
     tasks: list[list[Any]]
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(NamedTuple):
     """Give these tasks back unless they have started."""
 
     tasks: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """Stop being an engine of this cluster; the kernel goes on."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """``results[i] = [task_id, record]`` with ``payloads[i]``.
 
     The record holds ``status`` ("ok" or "error"), ``started`` and ``completed`` (seconds since the
@@ -207,24 +189,21 @@ class Finished:
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(NamedTuple):
     """The answer to Recall: these tasks had not started and will not, and those that have ``started``."""
 
     tasks: list[str]
     started: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class InputRequest:
+class InputRequest(NamedTuple):
     """The code of ``task`` waits for its user; the payload is the content of a Jupyter ``input_request``."""
 
     task: str
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class InputReply:
+class InputReply(NamedTuple):
     """What the user of ``task`` has typed; the payload is the content of a Jupyter ``input_reply``.
 
     The value "\\x04" is the end of the input, as in Jupyter: nobody answers.
@@ -234,15 +213,13 @@ class InputReply:
     payloads: tuple[Payload, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(NamedTuple):
     """The engine goes."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """``amount`` bytes of what was received (output has an account of its own) have been dealt with."""
 
     amount: int

@@ -20,7 +20,6 @@ import secrets
 import struct
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from mmap import PAGESIZE
 from typing import Any
 
@@ -233,7 +232,7 @@ def take_result(record: dict[str, Any], payload: Sequence[Any]) -> tuple[dict[st
 def inlined(message: Any) -> Any:
     """A message for somebody who cannot open our segments: their bytes are in its frames."""
     payloads = getattr(message, "payloads", ())
-    return replace(message, payloads=tuple(map(_inlined, payloads))) if any(map(is_shared, payloads)) else message
+    return message._replace(payloads=tuple(map(_inlined, payloads))) if any(map(is_shared, payloads)) else message
 
 
 def _inlined(payload: Sequence[Any]) -> Sequence[Any]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from hashlib import blake2b
 from itertools import chain
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any, get_args
 
 from ..errors import ProtocolError
@@ -22,14 +21,9 @@ from .messages import Message
 #: Bytes of a signature.
 SIGNATURE = 32
 _TYPES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
-_CARRIES = {cls for cls in _TYPES.values() if any(field.name == "payloads" for field in fields(cls))}
-
-
-def _header_of(cls: type) -> Callable[[Any], Sequence[Any]]:
-    """What takes the values for the header out of a message, in the order of the constructor."""
-    names = [field.name for field in fields(cls) if field.name != "payloads"]
-    value = attrgetter(*names)
-    return value if len(names) > 1 else lambda message: [value(message)]
+#: Those whose last field is ``payloads``.
+_CARRIES = {cls for cls in _TYPES.values() if cls._fields[-1] == "payloads"}  # type: ignore[attr-defined]
+_first = itemgetter(0)
 
 
 def _json_writer() -> Callable[[Any], str]:
@@ -45,7 +39,6 @@ def _json_writer() -> Callable[[Any], str]:
     return lambda value: "".join(write(value, 0))
 
 
-_HEADER: dict[type, Callable[[Any], Sequence[Any]]] = {cls: _header_of(cls) for cls in _TYPES.values()}
 _to_json = _json_writer()
 # The value that begins at a position, and where it ends: `decode` looks for white space around it as well.
 _from_json = json.JSONDecoder().scan_once
@@ -68,19 +61,17 @@ class Codec:
         # a JSON list is one, nor is a list with anything behind it.
         mac = self._keyed.copy()
         mac.update(header)
-        for payload in payloads:
-            if payload:
-                mac.update(payload[0])
+        for _ in map(mac.update, map(_first, filter(None, payloads))):
+            pass
         return mac.digest()
 
     def encode(self, message: Message) -> list[Any]:
         """The frames of a message, signed."""
         cls = type(message)
-        values = _HEADER[cls](message)
         if cls not in _CARRIES:
-            header = _to_json((cls.__name__, values)).encode()
+            header = _to_json((cls.__name__, message)).encode()
             return [self._sign(header, ()) + header]
-        payloads = message.payloads  # type: ignore[union-attr]
+        *values, payloads = message
         header = _to_json((cls.__name__, values, [list(map(len, payload)) for payload in payloads])).encode()
         return [self._sign(header, payloads) + header, *chain.from_iterable(payloads)]
 
@@ -124,10 +115,11 @@ def _payloads(lengths: Sequence[Sequence[int]], frames: Sequence[Any]) -> tuple[
         They are not what was announced.
     """
     rest = frames[1:]
-    if list(map(len, rest)) != list(chain.from_iterable(lengths)):
-        raise ValueError("the frames are not as long as announced")
-    if len(lengths) == 1:
+    found = list(map(len, rest))
+    if len(lengths) == 1 and found == lengths[0]:
         return (rest,)
+    if found != list(chain.from_iterable(lengths)):
+        raise ValueError("the frames are not as long as announced")
     payloads, position = [], 0
     for announced in lengths:
         payloads.append(rest[position : position + len(announced)])

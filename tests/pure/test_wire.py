@@ -2,7 +2,6 @@
 
 import json
 import random
-from dataclasses import FrozenInstanceError, fields
 from typing import get_args
 
 import numpy as np
@@ -24,7 +23,7 @@ EXAMPLES = [
     m.Abort(["s1:1"]),
     m.Interrupt([]),
     m.Interrupt(["a:1"], True),
-    m.Ask(1, "stop", {"now": True}),
+    m.Ask(1, "stop", {"now": True}, ["s1:1"]),
     m.Answer(1, [1.5, "ä\u2028😀"], None),
     m.Answer(2, None, {"ename": "KeyError", "evalue": "'no'", "mro": [["builtins", "KeyError"]]}),
     m.Answer(3, {"tasks": ["t"]}, None, ([b"pickle", b"buffer"], [])),
@@ -78,17 +77,16 @@ def test_there_is_an_example_of_every_message():
 @pytest.mark.parametrize("cls", get_args(m.Message), ids=lambda cls: cls.__name__)
 def test_messages_are_frozen(cls):
     message = next(message for message in EXAMPLES if type(message) is cls)
-    with pytest.raises(FrozenInstanceError):
-        setattr(message, fields(cls)[0].name, None)
+    with pytest.raises(AttributeError):
+        setattr(message, cls._fields[0], None)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=name)
 def test_a_message_comes_back(codec, message):
     back = codec.decode(codec.encode(message))
     assert type(back) is type(message)
-    for field in fields(message):
-        expected, found = getattr(message, field.name), getattr(back, field.name)
-        assert (listed(found) == listed(expected)) if field.name == "payloads" else (found == expected)
+    for field, expected, found in zip(message._fields, message, back, strict=True):
+        assert (listed(found) == listed(expected)) if field == "payloads" else (found == expected)
 
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=name)
@@ -151,7 +149,7 @@ def test_a_changed_header(codec, message):
 
 @pytest.mark.parametrize("message", EXAMPLES, ids=name)
 def test_bytes_that_moved_from_the_header_to_a_pickle(codec, message):
-    first, *frames = codec.encode(type(message)(*(getattr(message, f.name) for f in fields(message))))
+    first, *frames = codec.encode(message)
     if frames:
         rejected(codec, [first[:-1], first[-1:] + bytes(frames[0]), *frames[1:]])
         rejected(codec, [first + bytes(frames[0])[:1], bytes(frames[0])[1:], *frames[1:]])
@@ -266,7 +264,7 @@ def test_damaged_messages(codec, seed):
         message = rng.choice(EXAMPLES)
         payloads = getattr(message, "payloads", ())
         if any(len(payload) > 1 for payload in payloads):
-            message = type(message)(*(getattr(message, f.name) for f in fields(message)[:-1]), ([b"pickle"], [b"x"]))
+            message = message._replace(payloads=([b"pickle"], [b"x"]))
         rejected(codec, _damage(codec.encode(message), rng))
 
 
