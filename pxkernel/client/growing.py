@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PxkernelError
+from ..protocol.times import duration
 from .chunks import Chunks
 from .mapresult import AsyncMapResult
 from .records import Part
@@ -59,7 +60,7 @@ class GrowingMapResult(AsyncMapResult):
     def _finish_part(self, part: Part, record: dict[str, Any], frames: Sequence[Any]) -> None:
         with self._growing:
             if "completed" in record:
-                self._chunks.measured(part.size, record["completed"] - record["started"])
+                self._chunks.measured(part.size, duration(record))
             on_the_way = len(self._waiting) - 1
             tasks = []
             while self._chunks.left and on_the_way + len(tasks) < self._chunks.most_ahead:

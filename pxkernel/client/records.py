@@ -23,6 +23,7 @@ from ..protocol.content import content_of
 from ..protocol.messages import DATA
 from ..protocol.pack import unpack
 from ..protocol.sharing import Shared
+from ..protocol.times import seconds
 from . import representation
 
 #: The names that old documents (seed 004) use for what IPython has renamed since.
@@ -245,8 +246,8 @@ class Part:
         return Metadata(
             msg_id=self.msg_id,
             submitted=_time(self.submitted),
-            started=_time(self.record.get("started")),
-            completed=_time(self.record.get("completed")),
+            started=_time(seconds(self.record, "started")),
+            completed=_time(seconds(self.record, "completed")),
             received=_time(self.received),
             engine_id=self.engine_id,
             engine_uuid=self.engine_uuid,
@@ -271,5 +272,5 @@ def _last_written(text: str) -> str:
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def _time(moment: float | None) -> datetime | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.times import seconds
+
 if TYPE_CHECKING:
     from .records import Part
 
@@ -113,7 +115,7 @@ def _name(engine: int | None) -> str:
 
 
 def _bar(part: Part, fname: str, x: Callable[[float], float], top: float, now: float) -> str:
-    started, completed = part.record.get("started"), part.record.get("completed")
+    started, completed = seconds(part.record, "started"), seconds(part.record, "completed")
     status = ("error" if part.failures else part.status) if part.done else "running"
     if started is None or completed is None:
         left, right, y, height = part.submitted, now if part.received is None else part.received, top + 7, 4

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
+from ..protocol.times import seconds
 from .records import Part
 
 Stamps = datetime | Iterable[datetime]
@@ -38,5 +39,5 @@ def elapsed(parts: Sequence[Part]) -> float:
 
 def serial_time(parts: Sequence[Part]) -> float:
     """Seconds that the engines worked, added up; what was never started worked for none."""
-    spans = [(part.record.get("started"), part.record.get("completed")) for part in parts]
+    spans = [(seconds(part.record, "started"), seconds(part.record, "completed")) for part in parts]
     return sum(end - start for start, end in spans if start is not None and end is not None)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..kernels.channels import KernelMessage
 from ..protocol.content import content_of
+from ..protocol.times import seconds
 
 #: What an entry costs beside its payloads, in bytes (measured, rounded up), and what one output costs beside its text.
 OVERHEAD = 1500
@@ -114,8 +115,10 @@ class Entry:
         return replace(self, **changes) if changes else self
 
 
-def _reported(key: str) -> Callable[[Entry], Any]:
-    return lambda entry: (entry.record or {}).get(key)
+def _completed(entry: Entry) -> float | None:
+    if not entry.record:
+        return None
+    return seconds(entry.record, "completed") if "completed" in entry.record else entry.received
 
 
 def _msg_type(entry: Entry) -> str:
@@ -141,7 +144,7 @@ def _result_header(entry: Entry) -> dict[str, Any] | None:
 def _result_metadata(entry: Entry) -> dict[str, Any] | None:
     if entry.record is None:
         return None
-    known = {key: entry.record.get(key) for key in ("started", "completed")}
+    known = {key: seconds(entry.record, key) for key in ("started", "completed")}
     return {**known, "status": _status(entry), "engine": entry.engine_uuid, "engine_id": entry.engine}
 
 
@@ -162,8 +165,8 @@ FIELDS: dict[str, Callable[[Entry], Any]] = {
     "client_uuid": lambda entry: entry.client,
     "engine_uuid": lambda entry: entry.engine_uuid or None,
     "engine_id": lambda entry: entry.engine,
-    "started": _reported("started"),
-    "completed": lambda entry: entry.record.get("completed", entry.received) if entry.record else None,
+    "started": lambda entry: seconds(entry.record or {}, "started"),
+    "completed": _completed,
     "received": lambda entry: entry.received,
     "resubmitted": lambda entry: entry.resubmitted,
     "result_header": _result_header,
@@ -175,7 +178,7 @@ FIELDS: dict[str, Callable[[Entry], Any]] = {
     "status": _status,
     "execute_input": lambda entry: entry.code,
     "execute_result": Entry.execute_result,
-    "error": _reported("error"),
+    "error": lambda entry: (entry.record or {}).get("error"),
     "stdout": lambda entry: entry.text("stdout"),
     "stderr": lambda entry: entry.text("stderr"),
     "label": lambda entry: entry.label,

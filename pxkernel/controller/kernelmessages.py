@@ -10,6 +10,7 @@ from ..core.events import CellReplied, Event, KernelIdle, OutputsSettled
 from ..kernels.channels import Channels, KernelMessage
 from ..protocol.content import content_of
 from ..protocol.messages import COMM_TYPES
+from ..protocol.times import stamp
 from .book import Book
 from .comms import Comms
 from .prompts import Prompts
@@ -89,7 +90,7 @@ def cell_record(message: KernelMessage) -> dict[str, Any]:
     record: dict[str, Any] = {"status": status, "execution_count": content.get("execution_count")}
     started, completed = _seconds(message.metadata.get("started")), _seconds(message.header.get("date"))
     if started is not None and completed is not None:
-        record.update(started=started, completed=completed)
+        record.update(started=stamp(started), completed=stamp(completed))
     if status == "error":
         ename = content.get("ename", "Error")
         record["error"] = {

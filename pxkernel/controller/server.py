@@ -28,6 +28,7 @@ from ..protocol import mailbox, sharing
 from ..protocol import messages as m
 from ..protocol.clusterfile import ClusterFile
 from ..protocol.mailbox import MAILBOX
+from ..protocol.times import duration
 from .book import Book
 from .comms import Comms
 from .front import Front, Peer
@@ -388,7 +389,7 @@ class Server:
                 record["engine"] = engine
                 mailed = record.pop("mailed", False)
                 size = self._book.finished(task, engine, record, frames, mailed)
-                seconds = record["completed"] - record["started"]
+                seconds = duration(record)
                 results.append((task, 0 if mailed else size, seconds, not record.get("quiet"), outcome_of(record)))
             else:
                 # Nobody waits for it any more, but its engine was busy with it.

@@ -95,6 +95,8 @@ class Core:
             self._results.flush()
         if self._tables.changed:
             self._stopwatch.look()
+        if self._tables.passed_on:
+            self._results.acknowledge()
         return self._tables.commands
 
     def deadline(self) -> float | None:

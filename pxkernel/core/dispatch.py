@@ -42,31 +42,32 @@ class Dispatch:
         client = self._tables.clients[event.client]
         call = Call(event.size, len(event.targets))
         for task_id, engine_id in event.targets:
-            engine = None if engine_id is None else self._tables.engines.get(engine_id)
-            # Source code runs on any kernel.
-            is_cell = event.kind == "execute" and engine is not None and not engine.has_tasks
-            kind = "cell" if is_cell else event.kind
-            task = Task(task_id, client.id, engine_id, kind, event.size, call, time_limit=event.time_limit)
+            task = Task(task_id, client.id, engine_id, event.kind, event.size, call, event.time_limit)
             self._tables.tasks[task_id] = task
             client.tasks[task_id] = None
             if event.terms is None:
-                self._enqueue(task, engine)
+                self._enqueue(task)
             else:
                 # What was submitted before it is on its way to its engine, which is not idle then.
                 if self._tables.filled:
                     self.pump_filled()
                 self._submit_balanced(task, event.terms)
 
-    def _enqueue(self, task: Task, engine: Engine | None) -> None:
+    def _enqueue(self, task: Task) -> None:
+        engine = self._tables.engines.get(task.engine)  # type: ignore[arg-type]
         if engine is None:
             reason = self._tables.gone.get(task.engine, "is not part of the cluster")  # type: ignore[arg-type]
             self._results.fail(task, "died", f"engine {task.engine} {reason}")
-        elif task.kind != "cell" and not engine.has_tasks:
-            why = "is no Python kernel with pxkernel.engine: it only runs cells"
-            self._results.fail(task, "died", f"engine {engine.id} {why}")
-        else:
-            engine.queue.add(task.client, task.id, front=task.kind == "control")
-            self._tables.filled[engine.id] = engine
+            return
+        if not engine.has_tasks and task.kind != "cell":
+            if task.kind != "execute":
+                why = "is no Python kernel with pxkernel.engine: it only runs cells"
+                self._results.fail(task, "died", f"engine {engine.id} {why}")
+                return
+            # Source code runs on any kernel.
+            task.kind = "cell"
+        engine.queue.add(task.client, task.id, task.kind == "control")
+        self._tables.filled[engine.id] = engine
 
     # -- work that is sent --------------------------------------------------------------------------------------------
 

@@ -74,9 +74,11 @@ class Results:
         if task.left:
             return
         task.left = True
-        task.call.waiting -= 1
-        if task.call.waiting == 0 and task.client in self._tables.clients:
-            self._tables.commands.append(c.Acknowledge(task.client, task.call.size))
+        call = task.call
+        call.waiting -= 1
+        if call.waiting == 0:
+            passed_on = self._tables.passed_on
+            passed_on[task.client] = passed_on.get(task.client, 0) + call.size
 
     def _done(self, task: Task, size: int) -> None:
         if task.appointment is not None:
@@ -91,6 +93,13 @@ class Results:
             return
         client.outbox.append(task.id)
         self.ready[client.id] = client
+
+    def acknowledge(self) -> None:
+        """Give clients back the credit of what has left the queues."""
+        passed_on, self._tables.passed_on = self._tables.passed_on, {}
+        for client, amount in passed_on.items():
+            if client in self._tables.clients:
+                self._tables.commands.append(c.Acknowledge(client, amount))
 
     # -- delivery -----------------------------------------------------------------------------------------------------
 

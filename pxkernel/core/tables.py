@@ -59,6 +59,9 @@ class Task:
     size: int
     #: The submission whose credit is given back when its last task has left the controller.
     call: Call
+    #: How many seconds it may run, 0: any number; and whether that is over.
+    time_limit: float = 0.0
+    overtime: bool = False
     state: State = State.QUEUED
     #: Bytes of the result while it waits for its client's credit.
     result_size: int = 0
@@ -66,9 +69,6 @@ class Task:
     aborted: bool = False
     #: A recall is on its way to its engine.
     recalled: bool = False
-    #: How many seconds it may run, 0: any number; and whether that is over.
-    time_limit: float = 0.0
-    overtime: bool = False
     #: When it was the first of those that its engine has, so that it runs; only what matters to the Stopwatch has it.
     began: float | None = None
     #: When it was sent to its engine, on the clock of the events.
@@ -240,6 +240,8 @@ class Tables:
         #: The time of the event, and the commands that it has caused so far.
         self.now = 0.0
         self.commands: list[Command] = []
+        #: By client the bytes of submissions that have left the queues.
+        self.passed_on: dict[str, int] = {}
         #: The engines whose own queue has got something.
         self.filled: dict[int, Engine] = {}
         #: The engines with tasks to watch whose first one may be another since the event.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from inspect import isawaitable, iscoroutinefunction
@@ -14,6 +13,7 @@ from ..errors import UnmetDependency
 from ..protocol.bundle import unbundle
 from ..protocol.pack import detached, pack_result, unpack
 from ..protocol.sharing import load, share
+from ..protocol.times import now
 from . import namespace
 from .dependent import dependent
 from .describe import Describer
@@ -78,7 +78,7 @@ class Runner:
     def run(self, task_id: str, kind: str, payload: Sequence[Any]) -> Outcome | Awaitable[Outcome]:
         if kind == "execute":
             return self._execute(task_id, bytes(payload[0]).decode())
-        record: dict[str, Any] = {"status": "ok", "started": time.time()}
+        record: dict[str, Any] = {"status": "ok", "started": now()}
         frames: list[Any] = []
         self._gate.task(task_id, Runner._call.__code__)
         try:
@@ -88,7 +88,7 @@ class Runner:
         except BaseException as error:
             self._failed(record, error)
         self._gate.end()
-        record["completed"] = time.time()
+        record["completed"] = now()
         return record, frames
 
     def _call(
@@ -213,7 +213,7 @@ class Runner:
                 error = KeyboardInterrupt().with_traceback(error.__traceback__)
             self._failed(record, error)
         self._gate.end()
-        record["completed"] = time.time()
+        record["completed"] = now()
         return record, frames
 
     def _shown(self, record: dict[str, Any], reply: dict[str, Any]) -> None:
@@ -225,7 +225,7 @@ class Runner:
         record["status"], record["error"] = "error", error
 
     async def _execute(self, task_id: str, code: str) -> Outcome:
-        record: dict[str, Any] = {"status": "ok", "started": time.time()}
+        record: dict[str, Any] = {"status": "ok", "started": now()}
         sys.last_value = None
         self._gate.task(task_id)
         try:
@@ -235,7 +235,7 @@ class Runner:
         except BaseException as error:
             self._failed(record, error)
         self._gate.end()
-        record["completed"] = time.time()
+        record["completed"] = now()
         return record, []
 
 

@@ -18,6 +18,7 @@ from pxkernel.client.records import Part
 from pxkernel.errors import CompositeError, NotReadyError, RemoteError, TaskAborted
 from pxkernel.protocol.messages import DATA
 from pxkernel.protocol.pack import pack_result
+from pxkernel.protocol.times import stamp
 
 ERROR = {"ename": "ValueError", "evalue": "bad", "traceback": ["line 1"], "mro": [["builtins", "ValueError"]]}
 
@@ -68,7 +69,8 @@ def mapped(client):
 
 
 def finish(result, index, value=None, status="ok", started=1.0, completed=2.0, **record):
-    record = {"status": status, "started": started, "completed": completed, **record}
+    times = {} if started is None else {"started": stamp(started), "completed": stamp(completed)}
+    record = {"status": status, **times, **record}
     result._finish_part(result._parts[index], record, pack_result(value) if status == "ok" else [])
 
 

@@ -14,7 +14,7 @@ from pxkernel.kernels.channels import KernelMessage
 from pxkernel.protocol import sharing
 from pxkernel.protocol.pack import pack_result, unpack
 
-OK = {"status": "ok", "started": 1.0, "completed": 2.0}
+OK = {"status": "ok", "started": 1_000_000, "completed": 2_000_000}
 QUIET = {**OK, "quiet": True}
 
 

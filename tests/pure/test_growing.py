@@ -12,6 +12,7 @@ from pxkernel.client.records import Part
 from pxkernel.errors import EngineError
 from pxkernel.protocol.bundle import unbundle
 from pxkernel.protocol.pack import pack_result, unpack
+from pxkernel.protocol.times import stamp
 
 
 class Client:
@@ -54,7 +55,7 @@ class Client:
                 values.append(None)
                 failures.append([position, describe(error)])
         seconds = self.seconds * part.size
-        record = {"status": "ok", "started": 0.0, "completed": seconds, "failures": failures, "quiet": True}
+        record = {"status": "ok", "started": 0, "completed": stamp(seconds), "failures": failures, "quiet": True}
         part.settled = True
         result._finish_part(part, record, pack_result(values))
 

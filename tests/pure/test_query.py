@@ -7,10 +7,11 @@ import pytest
 from pxkernel.controller.entries import FIELDS, PAYLOADS, Entry
 from pxkernel.controller.query import LOGICAL, OPERATORS, matcher, wanted_fields
 from pxkernel.kernels.channels import KernelMessage
+from pxkernel.protocol.times import stamp
 
 
 def entry(number, label=None, completed=None, engine=0, kind="apply", terms=None, **fields):
-    record = None if completed is None else {"status": "ok", "started": completed - 1, "completed": completed}
+    record = None if completed is None else {"status": "ok", "started": stamp(completed - 1), "completed": stamp(completed)}
     return Entry(
         f"c:{number}", "c", kind, {}, [b"request"], number, 100.0 + number, label, terms, engine, f"uuid-{engine}",
         record=record, received=completed, **fields,

@@ -11,6 +11,7 @@ from pxkernel.client.records import ExecuteReply, Metadata, Part
 from pxkernel.errors import EngineError, RemoteError, TaskAborted
 from pxkernel.protocol.messages import DATA
 from pxkernel.protocol.pack import pack_result as pack
+from pxkernel.protocol.times import stamp
 
 ERROR = {"ename": "ValueError", "evalue": "bad", "traceback": ["line 1", "line 2"], "mro": [["builtins", "ValueError"]]}
 
@@ -46,7 +47,7 @@ def test_before_the_result(part):
 
 
 def test_after_the_result(part):
-    part.finish({"status": "ok", "started": 101.0, "completed": 102.5}, [], 103.0)
+    part.finish({"status": "ok", "started": stamp(101.0), "completed": stamp(102.5)}, [], 103.0)
     metadata = part.metadata()
     assert (metadata.completed - metadata.started).total_seconds() == 1.5
     assert (metadata.received - metadata.submitted).total_seconds() == 3.0

@@ -11,6 +11,7 @@ from pxkernel.controller.relay import OUTPUT_TYPES, SETTLED_DELAY, Outbox
 from pxkernel.errors import TaskAborted
 from pxkernel.kernels.channels import KernelMessage
 from pxkernel.protocol.messages import Outputs, Results, Settled
+from pxkernel.protocol.times import duration, seconds
 
 
 def message(msg_type="stream", content=b"{}", *buffers):
@@ -196,8 +197,8 @@ def test_the_times_of_a_cell(started, date):
     """AR-26: when the kernel began it and when it replied, seconds since the epoch."""
     message = KernelMessage(0, "execute_reply", {}, b'{"status": "ok"}', (), {"date": date}, {"started": started})
     record = cell_record(message)
-    assert record["completed"] - record["started"] == 2.0
-    assert datetime.fromtimestamp(record["started"], UTC).second == 1
+    assert duration(record) == 2.0
+    assert datetime.fromtimestamp(seconds(record, "started"), UTC).second == 1
 
 
 @pytest.mark.parametrize("metadata", [{}, {"started": None}, {"started": "yesterday"}])

@@ -6,12 +6,13 @@ import pytest
 
 from pxkernel.client import representation
 from pxkernel.client.records import Part
+from pxkernel.protocol.times import stamp
 
 
 def part(engine, status=None, started=None, completed=None, submitted=100.0, received=110.0, **record):
     result = Part(f"s:{engine}", engine, "uuid", "apply", "", 1, submitted)
     if status is not None:
-        times = {} if started is None else {"started": started, "completed": completed}
+        times = {} if started is None else {"started": stamp(started), "completed": stamp(completed)}
         result.finish({"status": status, **times, **record}, [], received)
     return result
 

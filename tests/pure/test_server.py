@@ -80,7 +80,7 @@ def submit(server, *tasks, payload=(b"call",)):
 
 
 def finish(server, **payloads):
-    records = [[f"c:{task}", {"status": "ok", "started": 1.0, "completed": 2.0}] for task in payloads]
+    records = [[f"c:{task}", {"status": "ok", "started": 1_000_000, "completed": 2_000_000}] for task in payloads]
     server._finished(b"", m.Finished(records, tuple(payloads.values())))
     server._relay.flush("c")
 

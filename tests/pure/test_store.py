@@ -19,7 +19,7 @@ LIMIT = 20 * OVERHEAD
 def entry(number, request=(b"request",), result=(b"result",), kind="apply"):
     return Entry(
         f"c:{number}", "c", kind, {"x": 1}, list(request), number, 100.0, "label", {"retries": 1}, 3, "uuid",
-        record={"status": "ok", "started": 1.0, "completed": 2.0}, result=list(result), received=2.5, settled=True,
+        record={"status": "ok", "started": 1_000_000, "completed": 2_000_000}, result=list(result), received=2.5, settled=True,
         delivered=True, time_limit=3.5, request_size=size(request), result_size=size(result),
     )  # fmt: skip
 
