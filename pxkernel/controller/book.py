@@ -45,19 +45,12 @@ class Book:
         self._spill = spill
         self._uuid_of = uuid_of
         self._ready = ready
-        self._open: dict[str, Entry] = {}
+        #: The entries that are not in the store yet.
+        self.open: dict[str, Entry] = {}
         self._numbers = count(store.first_number)
         #: What a read is of, and how many bytes were announced: (task, size). The reads that wait for a task.
         self._reads: dict[str, tuple[str, int]] = {}
         self._waiting: dict[str, list[str]] = {}
-
-    def __contains__(self, task: str) -> bool:
-        """Whether this task is open."""
-        return task in self._open
-
-    def __getitem__(self, task: str) -> Entry:
-        """An open entry."""
-        return self._open[task]
 
     # -- the life of an entry -----------------------------------------------------------------------------------------
 
@@ -79,7 +72,7 @@ class Book:
         for task, engine in targets:
             uuid = "" if engine is None else self._uuid_of(engine)
             number = next(self._numbers)
-            self._open[task] = Entry(
+            self.open[task] = Entry(
                 task, client, kind, options, payload, number, now, label, terms, engine, uuid,
                 time_limit=limit, request_size=amount,
             )  # fmt: skip
@@ -87,7 +80,7 @@ class Book:
 
     def add_output(self, task: str, message: KernelMessage) -> None:
         """Keep an output of an open task."""
-        entry = self._open.get(task)
+        entry = self.open.get(task)
         if entry is not None:
             entry.add_output(message)
 
@@ -98,10 +91,11 @@ class Book:
 
         ``mailed``: its client has it from the engine. The bytes of the result.
         """
-        entry, amount = self._open[task], size(result)
+        entry, amount = self.open[task], size(result)
         if entry.delivered:
             return amount
-        self._spill.release(entry.held)
+        if entry.held:
+            self._spill.release(entry.held)
         entry.result, entry.held = self._spill.take(result, amount)
         entry.result_size = amount
         entry.record, entry.received, entry.mailed = record, time.time(), mailed
@@ -112,7 +106,7 @@ class Book:
 
     def settled(self, task: str) -> None:
         """All output of a task has come."""
-        entry = self._open.get(task)
+        entry = self.open.get(task)
         if entry is not None:
             entry.settled = True
             if entry.delivered:
@@ -120,16 +114,17 @@ class Book:
 
     def delivered(self, task: str) -> None:
         """The client of a task has its result."""
-        entry = self._open[task]
+        entry = self.open[task]
         entry.delivered = True
-        self._spill.release(entry.held)
-        entry.held = 0
+        if entry.held:
+            self._spill.release(entry.held)
+            entry.held = 0
         if entry.settled:
             self._close(entry)
 
     def left(self, task: str) -> None:
         """The client of a task, or of a read, has left."""
-        entry = self._open.get(task)
+        entry = self.open.get(task)
         if entry is None:
             self._reads.pop(task, None)
             return
@@ -140,9 +135,10 @@ class Book:
 
     def _close(self, entry: Entry) -> None:
         # Before the store has it: a result that is too large for the store still reaches those who wait for it.
-        for read in self._waiting.pop(entry.id, ()):
-            self._announce(read, entry)
-        del self._open[entry.id]
+        if self._waiting:
+            for read in self._waiting.pop(entry.id, ()):
+                self._announce(read, entry)
+        del self.open[entry.id]
         if not entry.purged:
             self._store.add(entry)
 
@@ -155,7 +151,7 @@ class Book:
 
     def get(self, task: str) -> Entry | None:
         """An entry, open or kept."""
-        entry = self._open.get(task)
+        entry = self.open.get(task)
         if entry is None:
             return self._store.get(task)
         return None if entry.purged else entry
@@ -163,7 +159,7 @@ class Book:
     def entries(self, payloads: bool = False) -> Iterator[Entry]:
         """All entries, open and kept; without ``payloads`` these may be missing."""
         # Whoever reads may stop in between, while entries move to the store.
-        open_entries = list(self._open.values())
+        open_entries = list(self.open.values())
         yield from self._store.entries(payloads)
         yield from (entry for entry in open_entries if not entry.purged)
 
@@ -175,8 +171,8 @@ class Book:
         KeyError
             It is neither open nor kept.
         """
-        kept = None if task in self._open else self._store.get(task)
-        if kept is None and task not in self._open:
+        kept = None if task in self.open else self._store.get(task)
+        if kept is None and task not in self.open:
             raise KeyError(f"No such message: {task}")
         self._reads[read] = task, 0
         if kept is None:
@@ -201,14 +197,14 @@ class Book:
         entry = self.get(task)
         if entry is not None:
             entry.resubmitted = again
-            if task not in self._open:
+            if task not in self.open:
                 self._store.add(entry)
 
     def remove(self, tasks: Iterable[str]) -> None:
         """Forget these entries, which have their results; their clients still get them."""
         for task in tasks:
-            if task in self._open:
-                self._open[task].purged = True
+            if task in self.open:
+                self.open[task].purged = True
             else:
                 self._store.remove([task])
 

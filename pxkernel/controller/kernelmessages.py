@@ -61,7 +61,7 @@ class KernelMessages:
 
     def _cell_replied(self, message: KernelMessage) -> None:
         task = message.parent.get("msg_id", "")
-        if task in self._book and self._book[task].record is None:
+        if (entry := self._book.open.get(task)) is not None and entry.record is None:
             record = cell_record(message)
             self._book.finished(task, message.engine, record, [message.content])
             self._handle(CellReplied(message.engine, task, message.size, record["status"] == "ok"))

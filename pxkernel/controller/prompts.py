@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ class Prompts:
             self._answer(prompt, message.payloads[0])
 
     def _answer(self, prompt: Prompt, payload: Sequence[Any]) -> None:
-        self.forget(prompt.task)
+        self.forget((prompt.task,))
         if prompt.is_cell:
             content = content_of(payload[0])
             self._channels.send(prompt.engine, "stdin", "input_reply", content, f"answer-{uuid.uuid4().hex}")
@@ -124,7 +124,10 @@ class Prompts:
         for prompt in [p for p in self._prompts.values() if p.task.startswith(client + ":")]:
             self._answer(prompt, [END_OF_INPUT])
 
-    def forget(self, task: str) -> None:
-        """The task has ended, or its question was answered."""
-        if self._prompts.pop(task, None) is not None:
-            self._marks = {mark: other for mark, other in self._marks.items() if other != task}
+    def forget(self, tasks: Iterable[str]) -> None:
+        """Tasks have ended, or their questions were answered."""
+        if not self._prompts:
+            return
+        for task in tasks:
+            if self._prompts.pop(task, None) is not None:
+                self._marks = {mark: other for mark, other in self._marks.items() if other != task}

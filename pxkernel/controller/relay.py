@@ -154,17 +154,17 @@ class Relay:
 
     def deliver(self, client: str, tasks: Sequence[str]) -> None:
         """Pass on the results of tasks, and what was asked for again."""
+        outbox, known = self._filling(client), self._book.open
         for task in tasks:
-            if task not in self._book:
+            entry = known.get(task)
+            if entry is None:
                 self._deliver_read(client, task)
-                continue
-            entry, outbox = self._book[task], self._filling(client)
-            if outbox is None:
+            elif outbox is None:
                 self._book.delivered(task)
-                continue
-            outbox.delivered.append(task)
-            if not entry.mailed:
-                outbox.add_result(task, entry.record or {}, entry.result or (), entry.result_size)
+            else:
+                outbox.delivered.append(task)
+                if not entry.mailed:
+                    outbox.add_result(task, entry.record or {}, entry.result or (), entry.result_size)
 
     def _deliver_read(self, client: str, read: str) -> None:
         entry, announced = self._book.take(read)

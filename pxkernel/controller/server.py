@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import random
@@ -21,7 +20,6 @@ from ..core import commands as c
 from ..core import events as e
 from ..core.core import Core
 from ..core.policies import policy
-from ..errors import ProtocolError
 from ..kernels.channels import Channels
 from ..kernels.forkserver import forkserver
 from ..protocol import mailbox, sharing
@@ -34,6 +32,7 @@ from .comms import Comms
 from .front import Front, Peer
 from .hub import Hub
 from .inspection import Inspector
+from .intake import Intake
 from .kernelmessages import KernelMessages
 from .keys import Keys
 from .launcher import Launcher, Recipe
@@ -51,13 +50,10 @@ from .roster import Roster
 from .settings import Settings
 from .spill import Spill, budget
 from .store import open_store
-from .terms import Reader
 from .watch import Watch
 
 #: After so many seconds what has failed is tried again.
 RETRY = 0.1
-#: A balanced call names no engine.
-ENGINE_IDS = (int, type(None))
 
 
 class Server:
@@ -92,6 +88,7 @@ class Server:
         self._clients: dict[str, Peer] = {}
         spill = Spill(Path(settings.directory), budget(settings.store_limit))
         self._book = Book(store, self._roster.uuid, self._read_is_ready, spill)
+        self._intake = Intake(self._book)
         self._relay = Relay(self._book, self._core, self._handle, self._to_client)
         self._questions = self._answering()
         self._requests = KernelRequests(self._channels, self._questions)
@@ -103,7 +100,6 @@ class Server:
         self._steps = (
             self._order.release_due, self._channels.greet, self._prompts.flush, self._remote.check, self._relay.flush_due
         )  # fmt: skip
-        self._terms = Reader()
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -310,40 +306,16 @@ class Server:
         client = self._client_of(peer)
         if client is None:
             return
-        prefix = client + ":"
         accepted: list[e.Submitted] = []
         try:
-            for (kind, options, targets, *terms), payload in zip(message.calls, message.payloads, strict=True):
-                # The prefix says whose output it is: a client cannot name the tasks of another.
-                own = [(task, engine) for task, engine in targets if task.startswith(prefix) and type(engine) in ENGINE_IDS]
-                if not own or any(task in self._book for task, _ in own):
-                    raise ProtocolError(f"a call of client {client} without tasks, or with known ones")
-                if sharing.is_shared(payload):
-                    with contextlib.suppress(ProtocolError, OSError):
-                        # Else the engine may still be able to open it, or it tells the client why not.
-                        payload = sharing.take(payload)
-                accepted.append(self._accepted(client, kind, options, payload, own, *terms))
+            # What comes before one that makes no sense counts.
+            accepted.extend(self._intake.calls(client, message))
         finally:
             self._obey(self._core.submit(accepted, time.monotonic()))
 
     def _accept(self, *call: Any) -> None:
-        """Have one call done, as ``_accepted`` takes it."""
-        self._handle(self._accepted(*call))
-
-    def _accepted(
-        self,
-        client: str,
-        kind: str,
-        options: dict[str, Any],
-        payload: Sequence[Any],
-        targets: Sequence[tuple[str, int | None]],
-        terms: dict[str, Any] | None = None,
-    ) -> e.Submitted:
-        """A call is in the book; what the core is to be told."""
-        asked = None if terms is None else self._terms.read(terms)
-        limit = options.get("time_limit") or 0.0
-        size = self._book.submitted(client, kind, options, payload, targets, terms)
-        return e.Submitted(client, kind, size, targets, asked, limit)
+        """Have one call done, as ``Intake.call`` takes it."""
+        self._handle(self._intake.call(*call))
 
     def _abort(self, peer: Peer, message: m.Abort) -> None:
         if (client := self._client_of(peer)) is not None:
@@ -385,7 +357,7 @@ class Server:
                 # Also of what nobody waits for: its engine is to know that it need not keep it.
                 opened += sharing.size(frames)
                 record, frames = sharing.take_result(record, frames)
-            if task in self._book:
+            if task in self._book.open:
                 record["engine"] = engine
                 mailed = record.pop("mailed", False)
                 size = self._book.finished(task, engine, record, frames, mailed)
@@ -411,12 +383,13 @@ class Server:
     # -- commands of the core -----------------------------------------------------------------------------------------
 
     def _run_tasks(self, command: c.RunTasks) -> None:
-        work = [self._book[task] for task in command.tasks]
+        known = self._book.open
+        work = [known[task] for task in command.tasks]
         tasks = [[entry.id, entry.kind, entry.options] for entry in work]
         self._roster.send(command.engine, m.Run(tasks, tuple(entry.request or () for entry in work)))
 
     def _run_cell(self, command: c.RunCell) -> None:
-        work = self._book[command.task]
+        work = self._book.open[command.task]
         content = {
             "code": work.code,
             "silent": False,
@@ -439,16 +412,15 @@ class Server:
         self._handle(e.InterruptSent(engine))
 
     def _fail(self, command: c.Fail) -> None:
-        record = failure_record(command, self._book[command.task].record)
+        record = failure_record(command, self._book.open[command.task].record)
         self._book.finished(command.task, command.engine, record, [])
 
     def _deliver(self, command: c.Deliver) -> None:
-        for task in command.tasks:
-            self._prompts.forget(task)
+        self._prompts.forget(command.tasks)
         self._relay.deliver(command.client, command.tasks)
 
     def _forget(self, command: c.Forget) -> None:
-        self._prompts.forget(command.task)
+        self._prompts.forget((command.task,))
         self._book.left(command.task)
 
     def _read_is_ready(self, read: str, amount: int) -> None:

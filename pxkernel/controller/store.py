@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import ClusterError
-from .entries import Entry
+from .entries import OVERHEAD, Entry
 from .settings import Settings
 from .sqlite import SQLiteStore
 
@@ -71,7 +71,7 @@ class MemoryStore:
         self._entries[entry.id] = entry
         self.size += cost - self._in_common(entry, 1)
         while self.size > self._limit and self._entries:
-            self.remove([next(iter(self._entries))])
+            self._gone(self._entries.popitem(last=False)[1])
 
     def get(self, task: str) -> Entry | None:
         return self._entries.get(task)
@@ -81,9 +81,11 @@ class MemoryStore:
 
     def remove(self, tasks: Iterable[str]) -> None:
         for task in tasks:
-            entry = self._entries.pop(task, None)
-            if entry is not None:
-                self.size -= entry.size - self._in_common(entry, -1)
+            if (entry := self._entries.pop(task, None)) is not None:
+                self._gone(entry)
+
+    def _gone(self, entry: Entry) -> None:
+        self.size -= entry.size - self._in_common(entry, -1)
 
     def close(self) -> None:
         self._entries.clear()
@@ -91,7 +93,8 @@ class MemoryStore:
     def _in_common(self, entry: Entry, change: int) -> int:
         """The bytes of an entry, one more (1) or one less (-1), that others have as well: they neither come nor go with it."""
         request = entry.request
-        if request is None:
+        # Of short ones it does not matter.
+        if request is None or entry.request_size < OVERHEAD:
             return 0
         before = self._shared.get(id(request), 0)
         if after := before + change:

@@ -43,9 +43,9 @@ def book(tmp_path):
 def test_an_entry_is_open_until_its_client_has_the_result(book):
     book.submit("c:1")
     book.finished("c:1", 0, QUIET, [b"result"])
-    assert "c:1" in book and book.kept() == []
+    assert "c:1" in book.open and book.kept() == []
     book.delivered("c:1")
-    assert "c:1" not in book and book.kept() == ["c:1"]
+    assert "c:1" not in book.open and book.kept() == ["c:1"]
 
 
 @pytest.mark.parametrize("first", ["settled", "delivered"])
@@ -53,7 +53,7 @@ def test_an_entry_is_open_until_its_output_is_there(book, first):
     book.submit("c:1")
     book.finished("c:1", 0, OK, [])
     getattr(book, first)("c:1")
-    assert "c:1" in book
+    assert "c:1" in book.open
     getattr(book, "delivered" if first == "settled" else "settled")("c:1")
     assert book.kept() == ["c:1"]
 
@@ -71,7 +71,7 @@ def test_output_may_come_after_the_result(book):
 
 def test_what_is_known_of_a_task(book):
     book.submit("c:1", engine=2, label="x")
-    entry = book["c:1"]
+    entry = book.open["c:1"]
     assert (entry.engine, entry.engine_uuid, entry.label, entry.number, entry.client) == (2, "uuid-2", "x", 0, "c")
     assert entry.submitted and entry.received is None
     book.finished("c:1", 3, OK, [])
@@ -83,7 +83,7 @@ def test_a_task_that_runs_again_has_the_later_result(book):
     book.finished("c:1", 0, QUIET, [b"first"])
     book.finished("c:1", 1, OK, [b"second"])
     book.delivered("c:1")
-    assert "c:1" in book  # the output of the second run has not come
+    assert "c:1" in book.open  # the output of the second run has not come
     book.settled("c:1")
     assert book.get("c:1").result == [b"second"]
 
@@ -180,7 +180,7 @@ def test_purging_what_its_client_does_not_have_yet(book):
     book.finished("c:1", 0, OK, [b"result"])
     book.remove(["c:1"])
     assert book.get("c:1") is None and list(book.entries()) == []
-    assert book["c:1"].result == [b"result"]
+    assert book.open["c:1"].result == [b"result"]
     book.delivered("c:1")
     book.settled("c:1")
     assert book.kept() == []
@@ -210,9 +210,9 @@ def test_results_over_the_budget_go_to_the_disk(book, tmp_path):
     result = [b"head", bytes(range(200)) * 400]
     for task in ("c:1", "c:2", "c:3"):
         book.finished(task, 0, QUIET, result)
-    assert book.spill.held == 80_004 and book["c:1"].result is result
+    assert book.spill.held == 80_004 and book.open["c:1"].result is result
     for task in ("c:2", "c:3"):
-        frames = book[task].result
+        frames = book.open[task].result
         assert list(map(bytes, frames)) == result and all(type(frame.obj) is mmap.mmap for frame in frames)
     assert list(tmp_path.iterdir()) == [], "the files have no names"
     for task in ("c:1", "c:2", "c:3"):
@@ -225,14 +225,14 @@ def test_a_small_result_stays_in_memory(book):
     book.submit("c:1", "c:2")
     book.finished("c:1", 0, QUIET, [bytes(99_000)])
     book.finished("c:2", 0, QUIET, [bytes(5000)])
-    assert book.spill.held == 104_000 and type(book["c:2"].result[0]) is bytes
+    assert book.spill.held == 104_000 and type(book.open["c:2"].result[0]) is bytes
 
 
 def test_a_task_that_runs_again_counts_once(book):
     book.submit("c:1")
     for _ in range(5):
         book.finished("c:1", 0, QUIET, [bytes(70_000)])
-        assert type(book["c:1"].result[0]) is bytes
+        assert type(book.open["c:1"].result[0]) is bytes
     book.left("c:1")
     assert book.spill.held == 0
 
@@ -245,7 +245,7 @@ def test_a_full_disk_costs_memory_and_no_result(book, monkeypatch, capsys):
     book.submit("c:1", "c:2")
     for task in ("c:1", "c:2"):
         book.finished(task, 0, QUIET, [bytes(90_000)])
-    assert book["c:2"].result == [bytes(90_000)] and book.spill.held == 180_000
+    assert book.open["c:2"].result == [bytes(90_000)] and book.spill.held == 180_000
     assert "a result of 90000 bytes stays in memory: [Errno 28] No space left" in capsys.readouterr().err
 
 

@@ -126,7 +126,7 @@ def test_a_client_that_goes_leaves_no_engine_waiting(around):
 def test_a_task_that_has_ended_asks_nothing(around):
     around.cell_asks()
     mark = around.to_kernels[-1][-1]
-    around.prompts.forget("c:1")
+    around.prompts.forget(["c:1"])
     assert not around.idle(mark)
     around.prompts.flush(1.0)
     assert around.to_clients == []

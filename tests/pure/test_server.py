@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from pxkernel.controller.book import Book
+from pxkernel.controller.intake import Intake
 from pxkernel.controller.relay import Relay
 from pxkernel.controller.server import Server
 from pxkernel.controller.spill import Spill
@@ -14,6 +15,7 @@ from pxkernel.core import commands as c
 from pxkernel.core import events as e
 from pxkernel.core.core import Core
 from pxkernel.core.policies import policy
+from pxkernel.errors import ProtocolError
 from pxkernel.protocol import messages as m
 from pxkernel.protocol.sharing import MARK, THRESHOLD, share
 
@@ -57,9 +59,10 @@ def server(sockets, tmp_path):
     """One with the client "c" and engine 0, and with what it needs for tasks."""
     server = Server.__new__(Server)
     server._front = server._roster = sockets
-    server._prompts = SimpleNamespace(forget=lambda task: None)
+    server._prompts = SimpleNamespace(forget=lambda tasks: None)
     server._core = Core(policy("leastload", random.Random(0)))
     server._book = Book(MemoryStore(2**20), sockets.uuid, lambda *read: None, Spill(tmp_path, 2**30))
+    server._intake = Intake(server._book)
     server._relay = Relay(server._book, server._core, server._handle, lambda _, message: sockets.to_clients.append(message))
     server._on_command = {
         c.RunTasks: server._run_tasks,
@@ -107,3 +110,14 @@ def test_a_result_that_makes_no_sense_fails_its_task_and_no_other(server, socket
 def test_a_call_that_makes_no_sense_reaches_the_engine_which_says_so(server, sockets):
     submit(server, "c:a", payload=[MARK + b"\xff" * 100])
     assert [run.tasks[0][0] for run in sockets.to_engines] == ["c:a"]
+
+
+@pytest.mark.parametrize(
+    "targets", [[["d:a", ENGINE]], [["c:a", ENGINE]], [["c:b", ENGINE], ["c:a", ENGINE]], [["c:b", "0"]], [["c:b", True]], []]
+)
+def test_a_call_that_cannot_be_is_refused_and_those_before_it_count(server, sockets, targets):
+    """Another client's task, a known one, an engine that is no number, no task at all."""
+    calls = [["apply", {}, [["c:a", ENGINE]]], ["apply", {}, targets], ["apply", {}, [["c:c", ENGINE]]]]
+    with pytest.raises(ProtocolError):
+        server._submit(b"", m.Submit(calls, ([b"call"],) * 3))
+    assert [run.tasks[0][0] for run in sockets.to_engines] == ["c:a"] and list(server._book.open) == ["c:a"]
