@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
@@ -332,7 +332,7 @@ def together(messages: Sequence[Message]) -> list[Message]:
     for cls, group in groupby(messages, type):
         several = list(group)
         if cls is Finished and len(several) > 1:
-            results = [result for report in several for result in report.results]
-            several = [Finished(results, tuple(payload for report in several for payload in report.payloads))]
+            results, payloads = map(chain.from_iterable, zip(*several, strict=True))
+            several = [Finished(list(results), tuple(payloads))]
         found += several
     return found

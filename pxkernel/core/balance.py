@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 from typing import NamedTuple
 
-from .dependencies import Graph, Outcome, Watches
+from .dependencies import Graph, Watches
 from .policies import Policy
 from .pool import Lane, Pool
 from .tables import Balance, Client, Engine, State, Tables, Task
@@ -104,11 +104,14 @@ class Balancer:
         """Whether a task waits for other tasks."""
         return task.id in self._graph
 
-    def ended(self, task: Task) -> list[tuple[Task, Ending | None]]:
+    def ended(self, task: Task) -> Sequence[tuple[Task, Ending | None]]:
         """Any task has ended: those that waited for it and do not wait any more, with why they end if they do."""
-        engine = None if task.engine is None else self._engines.get(task.engine)
+        engine = self._engines.get(task.engine)  # type: ignore[arg-type]
+        decided = self._graph.ended(task.id, task.ok, None if engine is None else engine.place)
+        if not decided:
+            return ()
         found = []
-        for task_id, watches in self._graph.ended(task.id, Outcome(task.ok, engine.place if engine else None)):
+        for task_id, watches in decided:
             dependent = self._tasks[task_id]
             assert dependent.balance is not None
             found.append((dependent, self._decide(dependent.balance, watches)))

@@ -89,8 +89,8 @@ class Core:
             self._handlers[type(event)](event)
         if self._tables.filled:
             self._dispatch.pump_filled()
-        while self._results.ended:
-            self._dispatch.tell_dependents(self._results.ended.popleft())
+        if self._results.ended:
+            self._dispatch.tell_dependents()
         if self._results.ready:
             self._results.flush()
         if self._tables.changed:

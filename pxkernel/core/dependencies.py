@@ -7,9 +7,8 @@ one step for each task that waits for it, however many others those wait for.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from .events import Dependency
 from .tables import Place
@@ -18,11 +17,8 @@ from .tables import Place
 MEMORY = 65_536
 
 
-class Outcome(NamedTuple):
-    """How a task has ended, and where, if the engine is still there."""
-
-    ok: bool
-    place: Place | None
+#: Whether a task has succeeded, and where it has ended, if that engine is still there.
+Outcome = tuple[bool, Place | None]
 
 
 @dataclass(slots=True)
@@ -38,9 +34,10 @@ class Watch:
 
     def note(self, task: str, outcome: Outcome) -> None:
         self.pending.discard(task)
-        if self.rule.success if outcome.ok else self.rule.failure:
+        ok, place = outcome
+        if self.rule.success if ok else self.rule.failure:
             self.met += 1
-            self.places.add(outcome.place)
+            self.places.add(place)
         else:
             self.missed += 1
 
@@ -125,14 +122,14 @@ class Graph:
                 self._dependents.setdefault(other, {})[task] = None
         return watches
 
-    def ended(self, task: str, outcome: Outcome) -> list[tuple[str, Watches]]:
-        """Remember how a task has ended; returns the tasks that do not wait any more because of that."""
-        self._outcomes[task] = outcome
+    def ended(self, task: str, ok: bool, place: Place | None) -> Sequence[tuple[str, Watches]]:
+        """Remember how and where a task has ended; returns the tasks that do not wait any more because of that."""
+        self._outcomes[task] = outcome = ok, place
         if len(self._outcomes) > MEMORY:
             self._outcomes.popitem(last=False)
         dependents = self._dependents.pop(task, None)
         if dependents is None:
-            return []
+            return ()
         decided = []
         for dependent in dependents:
             watches = self._watches[dependent]

@@ -235,10 +235,12 @@ class Dispatch:
             # Whom it finds before it there has not found an engine either.
             self._wake_for([lane])
 
-    def tell_dependents(self, task: Task) -> None:
-        """Go on with the tasks that have waited for the end of this one."""
-        for dependent, ending in self._balancer.ended(task):
-            self._offer(dependent, ending)
+    def tell_dependents(self) -> None:
+        """Go on with the tasks that have waited for those that have ended."""
+        ended = self._results.ended
+        while ended:
+            for dependent, ending in self._balancer.ended(ended.popleft()):
+                self._offer(dependent, ending)
 
     def fail_stranded(self, engine: int) -> None:
         """End the balanced tasks for which there is no engine any more, now that this one is gone."""

@@ -65,6 +65,7 @@ class Reports:
                 if task.overtime:
                     self._results.overtime(engine, task, quiet=not has_output)
                 self._results.finish(engine, task, size)
+        engine.adapt()
         # What is delivered uses up credit, and for a client without any no engine works.
         self._results.flush()
         self._dispatch.pump(engine)

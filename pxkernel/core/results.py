@@ -108,11 +108,12 @@ class Results:
         ready, self.ready = self.ready, {}
         for client in ready.values():
             delivered: list[str] = []
-            while client.outbox and client.credit.free:
-                task = self._tables.tasks.pop(client.outbox.popleft())
-                client.credit.take(task.result_size)
-                del client.tasks[task.id]
-                delivered.append(task.id)
+            outbox, credit = client.outbox, client.credit
+            while outbox and credit.free:
+                task_id = outbox.popleft()
+                credit.take(self._tables.tasks.pop(task_id).result_size)
+                del client.tasks[task_id]
+                delivered.append(task_id)
             if delivered:
                 self._tables.commands.append(c.Deliver(client.id, delivered))
 

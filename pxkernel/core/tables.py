@@ -191,9 +191,14 @@ class Engine:
         self.place = Place(self.id, next(_serials))
 
     def measure(self, seconds: float) -> None:
-        self.pace = pace = average(self.pace, seconds)
-        self.window = WINDOW_TASKS if pace < SHORT_TASK else 1
-        self.burst = burst(pace)
+        """A task has taken so long; ``adapt`` when all that have come together are counted."""
+        self.pace = average(self.pace, seconds)
+
+    def adapt(self) -> None:
+        """Have as many tasks at a time as befits its pace."""
+        if self.pace is not None:
+            self.window = WINDOW_TASKS if self.pace < SHORT_TASK else 1
+            self.burst = burst(self.pace)
 
     @property
     def paused(self) -> bool:

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import chain
-from operator import itemgetter
 from typing import Any, get_args
 
 from ..errors import ProtocolError
@@ -23,7 +22,6 @@ SIGNATURE = 32
 _TYPES: dict[str, type] = {cls.__name__: cls for cls in get_args(Message)}
 #: Those whose last field is ``payloads``.
 _CARRIES = {cls for cls in _TYPES.values() if cls._fields[-1] == "payloads"}  # type: ignore[attr-defined]
-_first = itemgetter(0)
 
 
 def _json_writer() -> Callable[[Any], str]:
@@ -61,8 +59,9 @@ class Codec:
         # a JSON list is one, nor is a list with anything behind it.
         mac = self._keyed.copy()
         mac.update(header)
-        for _ in map(mac.update, map(_first, filter(None, payloads))):
-            pass
+        for payload in payloads:
+            if payload:
+                mac.update(payload[0])
         return mac.digest()
 
     def encode(self, message: Message) -> list[Any]:
