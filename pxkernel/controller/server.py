@@ -47,6 +47,7 @@ from .remote import RemoteClients, listen_for_others
 from .requests import KernelRequests
 from .restore import EngineFiles
 from .roster import Roster
+from .rush import Rush
 from .settings import Settings
 from .spill import Spill, budget
 from .store import open_store
@@ -100,6 +101,7 @@ class Server:
         self._steps = (
             self._order.release_due, self._channels.greet, self._prompts.flush, self._remote.check, self._relay.flush_due
         )  # fmt: skip
+        self._rush = Rush()
         self._stop_askers: list[Question] = []
         self._stopping = False
         self._stopped = False
@@ -180,6 +182,8 @@ class Server:
         while not self._stopped:
             self._read_sockets()
             timeout = self._attend()
+            if pause := self._rush.pause(len(self._core.tasks), time.monotonic()):
+                time.sleep(pause)
             # Kernels are greeted there, and sending may hide what has come.
             self._loop.turn(0.0 if self._channels.pending or self._front.pending else timeout)
         self._close()
@@ -369,6 +373,7 @@ class Server:
                 results.append((task, 0, 0.0, False, "failed"))
         if opened:
             self._front.send(peer, m.Ack(opened))
+        self._rush.count(len(results))
         self._handle(e.TasksFinished(engine, results))
 
     def _recalled(self, peer: Peer, message: m.Recalled) -> None:

@@ -8,6 +8,7 @@ import pytest
 from pxkernel.controller.book import Book
 from pxkernel.controller.intake import Intake
 from pxkernel.controller.relay import Relay
+from pxkernel.controller.rush import Rush
 from pxkernel.controller.server import Server
 from pxkernel.controller.spill import Spill
 from pxkernel.controller.store import MemoryStore
@@ -62,6 +63,7 @@ def server(sockets, tmp_path):
     server._prompts = SimpleNamespace(forget=lambda tasks: None)
     server._core = Core(policy("leastload", random.Random(0)))
     server._book = Book(MemoryStore(2**20), sockets.uuid, lambda *read: None, Spill(tmp_path, 2**30))
+    server._rush = Rush()
     server._intake = Intake(server._book)
     server._relay = Relay(server._book, server._core, server._handle, lambda _, message: sockets.to_clients.append(message))
     server._on_command = {
