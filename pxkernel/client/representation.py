@@ -91,9 +91,9 @@ def timeline(fname: str, parts: Sequence[Part], now: float) -> str:
     rows = sorted({part.engine_id for part in drawn}, key=lambda engine: (engine is None, engine))
     place = {engine: index for index, engine in enumerate(rows)}
 
-    def x(seconds: float) -> float:
+    def x(moment: float) -> float:
         # The clock of an engine on another host may go wrong.
-        return MARGIN + (WIDTH - MARGIN - 10) * min(max((seconds - begin) / span, 0.0), 1.0)
+        return MARGIN + (WIDTH - MARGIN - 10) * min(max((moment - begin) / span, 0.0), 1.0)
 
     height = ROW * len(rows) + AXIS
     shapes = [_bar(part, fname, x, ROW * place[part.engine_id], now) for part in drawn]

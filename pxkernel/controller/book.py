@@ -48,8 +48,9 @@ class Book:
         #: The entries that are not in the store yet.
         self.open: dict[str, Entry] = {}
         self._numbers = count(store.first_number)
-        #: What a read is of, and how many bytes were announced: (task, size). The reads that wait for a task.
-        self._reads: dict[str, tuple[str, int]] = {}
+        #: What a read is of, and how many bytes were announced: (task, size).
+        self.reads: dict[str, tuple[str, int]] = {}
+        #: The reads that wait for a task.
         self._waiting: dict[str, list[str]] = {}
 
     # -- the life of an entry -----------------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Book:
         """The client of a task, or of a read, has left."""
         entry = self.open.get(task)
         if entry is None:
-            self._reads.pop(task, None)
+            self.reads.pop(task, None)
             return
         if entry.record is None:
             entry.record = {"status": "aborted", "reason": "its client left before it started"}
@@ -174,20 +175,20 @@ class Book:
         kept = None if task in self.open else self._store.get(task)
         if kept is None and task not in self.open:
             raise KeyError(f"No such message: {task}")
-        self._reads[read] = task, 0
+        self.reads[read] = task, 0
         if kept is None:
             self._waiting.setdefault(task, []).append(read)
         else:
             self._announce(read, kept)
 
     def _announce(self, read: str, entry: Entry) -> None:
-        if read in self._reads:
-            self._reads[read] = entry.id, entry.result_size
+        if read in self.reads:
+            self.reads[read] = entry.id, entry.result_size
             self._ready(read, entry.result_size)
 
     def take(self, read: str) -> tuple[Entry | None, int]:
         """At the delivery of a read: the entry, None if it has been forgotten meanwhile, and the bytes announced."""
-        task, announced = self._reads.pop(read)
+        task, announced = self.reads.pop(read)
         return self.get(task), announced
 
     # -- changes ------------------------------------------------------------------------------------------------------

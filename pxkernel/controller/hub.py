@@ -139,8 +139,7 @@ class Hub:
         The answer, what is known of the tasks, arrives before the results.
         """
         descriptions = self._describe(task for _, task in reads)
-        for read, _ in reads:
-            self._check_name(question, read)
+        self._check_names(question, [read for read, _ in reads])
         for read, task in reads:
             self._book.read(read, task)
         return descriptions
@@ -151,8 +150,8 @@ class Hub:
         Each runs on its engine; one whose engine is gone is balanced. A balanced one is balanced again, on the same terms.
         """
         again = []
+        self._check_names(question, [name for name, _ in tasks])
         for name, task in tasks:
-            self._check_name(question, name)
             entry = self._book.get(task)
             if entry is None:
                 self._check_store()
@@ -189,10 +188,15 @@ class Hub:
     def _knows_all(self, dependency: Sequence[Any] | None) -> bool:
         return dependency is None or all(map(self._core.balancer.knows, dependency[0]))
 
-    @staticmethod
-    def _check_name(question: Question, name: str) -> None:
-        if question.client is None or not name.startswith(question.client + ":"):
-            raise ValueError(f"{name!r} is not a name of client {question.client}")
+    def _check_names(self, question: Question, names: Sequence[str]) -> None:
+        """New ones, of tasks or reads."""
+        for name in names:
+            if question.client is None or not name.startswith(question.client + ":"):
+                raise ValueError(f"{name!r} is not a name of client {question.client}")
+            if name in self._book.open or name in self._book.reads:
+                raise ValueError(f"{name!r} is taken")
+        if len(set(names)) < len(names):
+            raise ValueError("the same name twice")
 
     # -- forgetting ---------------------------------------------------------------------------------------------------
 

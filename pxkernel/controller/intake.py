@@ -48,12 +48,12 @@ class Intake:
 
     def _check(self, client: str, targets: Sequence[tuple[str, int | None]]) -> None:
         # The prefix says whose output it is: a client cannot name the tasks of another.
-        prefix, known = client + ":", self._book.open
+        prefix, known, reads = client + ":", self._book.open, self._book.reads
         for task, engine in targets:
-            if not task.startswith(prefix) or task in known or type(engine) not in ENGINE_IDS:
+            if not task.startswith(prefix) or task in known or task in reads or type(engine) not in ENGINE_IDS:
                 raise ProtocolError(f"a call of client {client} with the task {task} for engine {engine}, which cannot be")
-        if not targets:
-            raise ProtocolError(f"a call of client {client} without tasks")
+        if not targets or (len(targets) > 1 and len({task for task, _ in targets}) < len(targets)):
+            raise ProtocolError(f"a call of client {client} without tasks, or with the same one twice")
 
     def call(
         self,

@@ -109,9 +109,9 @@ def cell_record(message: KernelMessage) -> dict[str, Any]:
     return record
 
 
-def _seconds(stamp: Any) -> float | None:
+def _seconds(moment: Any) -> float | None:
     """A time of a Jupyter message, in seconds since the epoch; None if it is none."""
     try:
-        return (stamp if isinstance(stamp, datetime) else datetime.fromisoformat(stamp)).timestamp()
+        return (moment if isinstance(moment, datetime) else datetime.fromisoformat(moment)).timestamp()
     except (TypeError, ValueError):
         return None

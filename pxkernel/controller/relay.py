@@ -159,6 +159,8 @@ class Relay:
             entry = known.get(task)
             if entry is None:
                 self._deliver_read(client, task)
+                # The client may be found to have gone.
+                outbox = self._filling(client)
             elif outbox is None:
                 self._book.delivered(task)
             else:

@@ -182,7 +182,8 @@ class Server:
         while not self._stopped:
             self._read_sockets()
             timeout = self._attend()
-            if pause := self._rush.pause(len(self._core.tasks), time.monotonic()):
+            if pause := self._rush.pause(time.monotonic()):
+                # Not in the selector, which every report would wake.
                 time.sleep(pause)
             # Kernels are greeted there, and sending may hide what has come.
             self._loop.turn(0.0 if self._channels.pending or self._front.pending else timeout)
@@ -373,8 +374,8 @@ class Server:
                 results.append((task, 0, 0.0, False, "failed"))
         if opened:
             self._front.send(peer, m.Ack(opened))
-        self._rush.count(len(results))
         self._handle(e.TasksFinished(engine, results))
+        self._rush.reported(len(results), self._core.sent_to(engine))
 
     def _recalled(self, peer: Peer, message: m.Recalled) -> None:
         if (engine := self._front.engine(peer)) is not None:

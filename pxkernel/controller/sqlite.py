@@ -17,6 +17,7 @@ from typing import Any
 from ..kernels.channels import KernelMessage
 from ..protocol.clusterfile import private
 from ..protocol.sharing import load
+from ..protocol.times import stamp
 from .entries import Entry
 
 _SCHEMA = """
@@ -131,6 +132,10 @@ def _entry(text: str, printed: bytes, request: bytes | None, result: bytes | Non
     head = json.loads(text)
     # A file of an older version may not have all of them.
     entry = Entry(**{name: head[name] for name in _HEAD if name in head}, request=None, request_size=0, settled=True, delivered=True)
+    for name in ("started", "completed"):
+        if isinstance(seconds := (entry.record or {}).get(name), float):
+            # It had seconds.
+            entry.record[name] = stamp(seconds)
     entry.request, entry.result = _frames(request, head["request"]), _frames(result, head["result"])
     entry.request_size, entry.result_size = len(request or b""), len(result or b"")
     position = 0

@@ -110,6 +110,10 @@ class Core:
         """Whether a task has been submitted and has not ended."""
         return task in self.tasks and self.tasks[task].state is not State.DONE
 
+    def sent_to(self, engine: int) -> int:
+        """How many tasks an engine has."""
+        return len(self.engines[engine].sent) if engine in self.engines else 0
+
     def spend(self, client: str, amount: int) -> bool:
         """Whether ``amount`` bytes of output may go to ``client`` now; if so they are counted."""
         record = self.clients.get(client)

@@ -15,8 +15,6 @@ from .tables import Place
 
 #: So many ends of tasks are remembered. Who depends on an older one is told that it is unknown.
 MEMORY = 65_536
-
-
 #: Whether a task has succeeded, and where it has ended, if that engine is still there.
 Outcome = tuple[bool, Place | None]
 

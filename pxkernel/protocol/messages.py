@@ -180,8 +180,9 @@ class Finished(NamedTuple):
     """``results[i] = [task_id, record]`` with ``payloads[i]``.
 
     The record holds ``status`` ("ok" or "error"), ``started`` and ``completed`` (``times``, engine clock), for errors
-    ``error`` = {ename, evalue, traceback, mro}, for a map ``failures`` = [index, error] pairs, ``quiet`` = True when the task has made no output, so that no Settled follows, ``unmet`` = True when it wants
-    another engine, and ``mailed`` = True when its client has this message as well (``mailbox``).
+    ``error`` = {ename, evalue, traceback, mro}, for a map ``failures`` = [index, error] pairs, ``quiet`` = True when the
+    task has made no output, so that no Settled follows, ``unmet`` = True when it wants another engine, and ``mailed`` =
+    True when its client has this message as well (``mailbox``).
     """
 
     results: list[list[Any]]

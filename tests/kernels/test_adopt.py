@@ -196,11 +196,13 @@ def test_it_leaves_with_work_to_do(rc, start, wait_for, tmp_path):
     assert kernel.run("print(1)") == "1\n"
 
 
-def test_it_dies(rc, start, wait_for):
+def test_it_dies(rc, start, hold, wait_for):
     kernel = start()
     kernel.run("%load_ext pxkernel.engine")
     rc.wait_for_engines(2, timeout=SOON)
+    hold(rc[1])
     results = [rc[1].apply_async(os._exit, 3), rc[1].apply_async(abs, -1)]
+    hold.release()
     for result in results:
         with pytest.raises(px.EngineError, match="engine 1 ended"):
             result.get(SOON)

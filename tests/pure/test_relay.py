@@ -1,13 +1,19 @@
 """Results and output on their way to one client."""
 
 import json
+import random
 from datetime import UTC, datetime
 
 import pytest
 
 from pxkernel.client.records import Part
+from pxkernel.controller.book import Book
 from pxkernel.controller.kernelmessages import cell_record
-from pxkernel.controller.relay import OUTPUT_TYPES, SETTLED_DELAY, Outbox
+from pxkernel.controller.relay import OUTPUT_TYPES, SETTLED_DELAY, Outbox, Relay
+from pxkernel.controller.spill import Spill
+from pxkernel.controller.store import MemoryStore
+from pxkernel.core.core import Core
+from pxkernel.core.policies import policy
 from pxkernel.errors import TaskAborted
 from pxkernel.kernels.channels import KernelMessage
 from pxkernel.protocol.messages import Outputs, Results, Settled
@@ -139,6 +145,22 @@ def test_dropped_output_is_told_once(outbox):
 @pytest.mark.parametrize("msg_type", ["status", "execute_input", "comm_msg", "execute_reply", "input_request"])
 def test_what_is_no_output(msg_type):
     assert msg_type not in OUTPUT_TYPES
+
+
+# ---- clients that go
+
+
+def test_a_client_is_found_to_have_gone_in_between(tmp_path):
+    """To give back the credit of a read that is not kept any more, something is sent to it."""
+    core = Core(policy("leastload", random.Random(0)))
+    book = Book(MemoryStore(2**20), lambda engine: "uuid", lambda *read: None, Spill(tmp_path, 2**30))
+    relay = Relay(book, core, lambda event: relay.close("c"), lambda client, message: None)
+    relay.open("c")
+    book.submitted("c", "apply", {}, [b"call"], [("c:task", 0)])
+    book.finished("c:task", 0, {"status": "ok", "quiet": True}, [b"result"])
+    book.reads["c:read"] = "forgotten", 10
+    relay.deliver("c", ["c:read", "c:task"])
+    assert not book.open and book.get("c:task").result == [b"result"]
 
 
 # ---- the record of a cell

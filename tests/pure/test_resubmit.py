@@ -61,9 +61,25 @@ class Controller:
         return self.submitted[again]
 
 
+def question(topic, pairs, answers):
+    return Question(m.Ask(1, topic, {"tasks": pairs}), "c", answers.append)
+
+
 @pytest.fixture
 def controller(tmp_path):
     return Controller(tmp_path)
+
+
+@pytest.mark.parametrize("names", [["c:1"], ["c:read"], ["c:new", "c:new"], ["d:new"], ["c:new", "c:1"]])
+@pytest.mark.parametrize("topic", ["resubmit", "fetch"])
+def test_a_name_that_is_taken(controller, topic, names):
+    """Two tasks of one name would ruin the queue of an engine for everybody."""
+    controller.submit("c:1", 1)
+    controller.book.reads["c:read"] = "c:1", 0
+    pairs, answers = [[name, "c:1"] for name in names], []
+    controller.questions.ask(topic, {"tasks" if topic == "resubmit" else "reads": pairs}, question(topic, pairs, answers))
+    assert answers[0].error["ename"] == "ValueError"
+    assert list(controller.book.open) == ["c:1"] and list(controller.book.reads) == ["c:read"]
 
 
 def test_a_direct_task_runs_on_its_engine(controller):

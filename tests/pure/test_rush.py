@@ -2,19 +2,18 @@
 
 import pytest
 
-from pxkernel.controller.rush import FEW, OVER, PAUSE, RATE, Rush
-
-MANY = FEW + 1
+from pxkernel.controller.rush import LEFT, OVER, PAUSE, RATE, Rush
 
 
-def rush_of(rate, seconds=1.0, step=OVER / 4, tasks=MANY):
+def rush_of(rate, seconds=1.0, step=OVER / 4, left=LEFT):
     """The pauses while so many results per second come, and the time at their end."""
     rush, now, due, pauses = Rush(), 1000.0, 0.0, []
     while now < 1000.0 + seconds:
         due += rate * step
-        rush.count(int(due))
-        due -= int(due)
-        pauses.append(rush.pause(tasks, now))
+        if due >= 1:
+            rush.reported(int(due), left)
+            due -= int(due)
+        pauses.append(rush.pause(now))
         now += step
     return rush, now, pauses
 
@@ -30,21 +29,32 @@ def test_slow_results_are_no_rush(rate):
     assert set(pauses) == {0.0}
 
 
-def test_with_few_tasks_under_way_there_is_no_pause():
-    """Several threads that call one engine each are as fast as a rush, and each waits for its own result."""
-    _, _, pauses = rush_of(5 * RATE, tasks=FEW)
+@pytest.mark.parametrize("left", [0, LEFT - 1])
+def test_there_is_no_pause_when_an_engine_could_run_out_of_work(left):
+    """However many tasks there are: 64 engines with one task each, threads that call one engine each, the end of a rush."""
+    _, _, pauses = rush_of(5 * RATE, left=left)
     assert set(pauses) == {0.0}
 
 
-def test_a_rush_ends():
+def test_one_call_that_somebody_waits_for_ends_the_pauses_of_all():
     rush, now, pauses = rush_of(2 * RATE)
     assert pauses[-1] == PAUSE
-    assert rush.pause(MANY, now + OVER) == 0.0
+    rush.reported(1, 0)
+    assert rush.pause(now) == 0.0
+    rush.reported(1000, LEFT)
+    assert rush.pause(now + OVER) == 0.0
+    rush.reported(1000, LEFT)
+    assert rush.pause(now + 2 * OVER) == PAUSE
+
+
+def test_a_rush_ends():
+    rush, now, _ = rush_of(2 * RATE)
+    assert rush.pause(now + OVER) == 0.0
 
 
 def test_a_first_result_after_a_long_time_is_no_rush():
     rush, now, _ = rush_of(2 * RATE)
-    rush.count(1)
-    assert rush.pause(MANY, now + 60.0) == 0.0
-    rush.count(1)
-    assert rush.pause(MANY, now + 60.0 + OVER) == 0.0
+    rush.reported(1, LEFT)
+    assert rush.pause(now + 60.0) == 0.0
+    rush.reported(1, LEFT)
+    assert rush.pause(now + 60.0 + OVER) == 0.0

@@ -115,10 +115,15 @@ def test_a_call_that_makes_no_sense_reaches_the_engine_which_says_so(server, soc
 
 
 @pytest.mark.parametrize(
-    "targets", [[["d:a", ENGINE]], [["c:a", ENGINE]], [["c:b", ENGINE], ["c:a", ENGINE]], [["c:b", "0"]], [["c:b", True]], []]
-)
+    "targets",
+    [
+        [["d:a", ENGINE]], [["c:a", ENGINE]], [["c:b", ENGINE], ["c:a", ENGINE]], [["c:b", "0"]], [["c:b", True]], [],
+        [["c:b", ENGINE], ["c:b", ENGINE]], [["c:read", ENGINE]],
+    ],
+)  # fmt: skip
 def test_a_call_that_cannot_be_is_refused_and_those_before_it_count(server, sockets, targets):
-    """Another client's task, a known one, an engine that is no number, no task at all."""
+    """Another client's task, a known one, an engine that is no number, no task at all, the same twice, what is to be read."""
+    server._book.reads["c:read"] = "d:task", 0
     calls = [["apply", {}, [["c:a", ENGINE]]], ["apply", {}, targets], ["apply", {}, [["c:c", ENGINE]]]]
     with pytest.raises(ProtocolError):
         server._submit(b"", m.Submit(calls, ([b"call"],) * 3))

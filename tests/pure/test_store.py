@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from pxkernel.controller.entries import OUTPUT_LIMIT, OVERHEAD, Entry
+from pxkernel.controller.entries import FIELDS, OUTPUT_LIMIT, OVERHEAD, Entry
 from pxkernel.controller.settings import Settings
 from pxkernel.controller.sqlite import SQLiteStore
 from pxkernel.controller.store import MemoryStore, NoStore, open_store
@@ -159,6 +159,21 @@ def test_a_file_can_be_opened_again(tmp_path):
     first.close()
     second = SQLiteStore(tmp_path / "tasks.db", LIMIT)
     assert ids(second) == ["c:4"] and second.size == entry(4).size and second.first_number == 5
+    second.close()
+
+
+def test_the_times_in_a_file_of_an_older_version(tmp_path):
+    """They were seconds."""
+    first, old = SQLiteStore(tmp_path / "tasks.db", LIMIT), entry(0)
+    old.record.update(started=1.5, completed=2.25)
+    first.add(old)
+    failed = entry(1)
+    failed.record = {"status": "died", "reason": "it died"}
+    first.add(failed)
+    first.close()
+    second = SQLiteStore(tmp_path / "tasks.db", LIMIT)
+    assert [FIELDS["completed"](found) for found in second.entries()] == [2.25, 2.5]
+    assert second.get("c:0").record == {"status": "ok", "started": 1_500_000, "completed": 2_250_000}
     second.close()
 
 
