@@ -12,8 +12,8 @@ from __future__ import annotations
 
 #: How long a pause is, in seconds.
 PAUSE = 0.0003
-#: So many tasks an engine must have left when it reports one.
-LEFT = 16
+#: So many tasks an engine must have left when it reports one: it does one in 50 us at best.
+LEFT = 8
 #: From so many results per second on, over as many seconds, there are pauses.
 RATE = 2000.0
 OVER = 0.002
