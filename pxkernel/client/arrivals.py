@@ -227,6 +227,8 @@ class Arrivals(Future[Any]):
                     unchanged.release()
 
         self._listeners.append(listener)
+        if self._waiting:
+            self._client.look_out()
         try:
             while True:
                 if show:

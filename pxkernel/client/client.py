@@ -481,6 +481,11 @@ class Client(Jobs, Views, HubQueries, Control, Inspection):
         """Whether this is the thread that receives: the one that runs callbacks of AsyncResults."""
         return self._connection.is_current_thread()
 
+    def look_out(self) -> None:
+        """Called before waiting: the answer to a call that is alone under way is looked for."""
+        if len(self._pending) == 1:
+            self._connection.look_out()
+
     def refuse_io_thread(self) -> None:
         """Called before waiting: callbacks run in the thread that receives, and nothing arrives while it waits.
 

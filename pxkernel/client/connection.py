@@ -43,6 +43,11 @@ from .links import Link, LocalLink, RemoteLink
 from .tracking import SendTracker
 
 
+#: For so many seconds the I/O thread looks for the answer to a single call again and again before it sleeps: to wake up a
+#: processor that sleeps takes longer than most of the call (0.46 instead of 0.54 ms for a no-op, measured).
+LOOK = 0.0006
+
+
 class Connection:
     """One client's connection.
 
@@ -78,6 +83,8 @@ class Connection:
         self._unsent: list[tuple[Sequence[str], dict[str, Any]]] = []
         #: Whether a submission was sent by its caller's thread, and no result has come since.
         self._awaiting = False
+        #: Until when the I/O thread does not sleep, 0: it does.
+        self._look_until = 0.0
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
         self._unacknowledged = {False: 0, True: 0}
         #: What came together with the controller's answer.
@@ -215,6 +222,12 @@ class Connection:
             if self._close_pipe.alive:
                 os.write(self._wake_write, b"\0")
 
+    def look_out(self) -> None:
+        """Somebody is about to wait for the answer to a call: it comes sooner if the I/O thread does not sleep."""
+        if self._awaiting:
+            self._look_until = time.monotonic() + LOOK
+            self._wake()
+
     def is_current_thread(self) -> bool:
         """Whether this is the I/O thread."""
         return threading.current_thread() is self._thread
@@ -241,7 +254,7 @@ class Connection:
     def _run(self) -> None:
         self._take(self._early)
         while not self._lost and (self._outgoing or not self._closing):
-            woken, mailed, writable, readable = self._link.wait(self._wake_read, None, self.mailbox)
+            woken, mailed, writable, readable = self._link.wait(self._wake_read, self._patience(), self.mailbox)
             if woken:
                 os.read(self._wake_read, 4096)
             # Cleared before the queue is read: who appends after that wakes again.
@@ -257,6 +270,12 @@ class Connection:
         self._link.close(0 if self._lost else self._linger)
         self._close_mailbox()
         self._give_up()
+
+    def _patience(self) -> float | None:
+        """How many seconds to wait for something to happen; None: as long as it takes."""
+        if self._look_until and not (self._awaiting and time.monotonic() < self._look_until):
+            self._look_until = 0.0
+        return 0.0 if self._look_until else None
 
     def _send_all(self) -> None:
         """Send what is queued."""

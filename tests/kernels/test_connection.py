@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 
 import numpy as np
 import psutil
@@ -40,6 +41,14 @@ def test_a_long_call_when_nothing_else_is_on_its_way(one):
         assert one.apply_sync(lambda data: (len(data), data[-1]), bytes(LONG) + b"x") == (LONG + 1, 120)
         array = np.arange(100_000, dtype=np.float64)
         assert one.apply_sync(lambda a: a.sum(), array) == array.sum()
+
+
+def test_waiting_keeps_no_processor_busy(one):
+    """The I/O thread looks for the answer for less than a millisecond, then it sleeps."""
+    one.apply_sync(abs, -1)
+    used = time.process_time()
+    assert one.apply_sync(time.sleep, 1.0) is None
+    assert time.process_time() - used < 0.5
 
 
 def test_threads_call_at_once(cluster4):

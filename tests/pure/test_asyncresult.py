@@ -36,6 +36,9 @@ class Client:
     def refuse_io_thread(self):
         pass
 
+    def look_out(self):
+        pass
+
     def namespace(self):
         return {}
 

@@ -33,6 +33,9 @@ class Client:
     def refuse_io_thread(self):
         pass
 
+    def look_out(self):
+        pass
+
     def submit(self, tasks, make):
         if self.lost is not None:
             raise EngineError(self.lost)
