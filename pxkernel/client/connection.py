@@ -42,7 +42,6 @@ from .backlog import Backlog
 from .links import Link, LocalLink, RemoteLink
 from .tracking import SendTracker
 
-
 #: For so many seconds the I/O thread looks for the answer to a single call again and again before it sleeps: to wake up a
 #: processor that sleeps takes longer than most of the call (0.46 instead of 0.54 ms for a no-op, measured).
 LOOK = 0.0006
