@@ -223,7 +223,7 @@ class Connection:
 
     def look_out(self) -> None:
         """Somebody is about to wait for the answer to a call: it comes sooner if the I/O thread does not sleep."""
-        if self._awaiting:
+        if self._awaiting and os.getpid() == self._pid:
             self._look_until = time.monotonic() + LOOK
             self._wake()
 
