@@ -117,13 +117,13 @@ class Balancer:
             found.append((dependent, self._decide(dependent.balance, watches)))
         return found
 
-    def add(self, task: Task, balance: Balance, front: bool = False) -> Ending | None:
-        """A task may run now; why it cannot."""
+    def add(self, task: Task, balance: Balance, front: bool = False) -> Lane | Ending:
+        """A task may run now: where it waits for an engine, or why it cannot."""
         lane = self._pool.add(task, balance, front)
         if len(lane.tasks) == 1 and self._pool.is_stranded(lane):
             self._pool.remove(task, balance)
             return self._stranded(balance)
-        return None
+        return lane
 
     def again(self, task: Task, engine: Engine, outcome: str) -> bool:
         """A task has ended on an engine: whether it is to be put back, because it wants another one or another try."""
@@ -164,10 +164,6 @@ class Balancer:
             waiting = sorted(filter(self._idle.__contains__, wanted), key=self._idle_since.__getitem__)
             engines = map(self._idle.__getitem__, waiting)
         return (engine for engine in engines if not engine.paused and lane.admits(engine))
-
-    def lane(self, task: Task, balance: Balance) -> Lane:
-        """Where a task waits that was added."""
-        return self._pool.lane(task, balance)
 
     def lanes(self, client: Client) -> list[Lane]:
         """Where the tasks of a client wait for an engine."""

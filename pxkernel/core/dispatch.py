@@ -177,11 +177,11 @@ class Dispatch:
 
     def _submit_balanced(self, task: Task, terms: e.Terms) -> None:
         deadline = self._tables.now + terms.timeout if terms.timeout > 0 else None
-        task.balance = Balance(terms, terms.retries, deadline)
-        self._expect(task, task.balance)
-        ending = self._balancer.submit(task, task.balance)
+        task.balance = balance = Balance(terms, terms.retries, deadline)
+        self._expect(task, balance)
+        ending = self._balancer.submit(task, balance)
         if ending is not None or not self._balancer.waits(task):
-            self._offer(task, ending)
+            self._place(task, ending or self._balancer.add(task, balance))
 
     def _expect(self, task: Task, balance: Balance) -> None:
         if balance.deadline is not None:
@@ -196,8 +196,7 @@ class Dispatch:
     def _offer(self, task: Task, ending: Ending | None) -> None:
         """A balanced task may run now, unless it ends: an engine takes it, or it waits for one."""
         assert task.balance is not None
-        ending = ending or self._balancer.add(task, task.balance)
-        self._place(task, task.balance, ending)
+        self._place(task, ending or self._balancer.add(task, task.balance))
 
     def again(self, task: Task, engine: Engine, outcome: str) -> bool:
         """A task has ended on an engine: whether it is to be put back, because it wants another one or another try."""
@@ -206,34 +205,34 @@ class Dispatch:
     def put_back(self, task: Task) -> None:
         """A balanced task that an engine was sent is to go to any engine."""
         assert task.balance is not None
-        self._place(task, task.balance, self._return(task, task.balance))
+        self._place(task, self._return(task, task.balance))
 
     def put_all_back(self, tasks: Sequence[Task]) -> None:
         """As ``put_back``, several that are in the order of submission."""
         lanes: dict[int, Lane] = {}
         for task in reversed(tasks):
             assert task.balance is not None
-            if (ending := self._return(task, task.balance)) is not None:
-                self._results.fail(task, *ending)
+            place = self._return(task, task.balance)
+            if isinstance(place, Ending):
+                self._results.fail(task, *place)
             else:
-                lane = self._balancer.lane(task, task.balance)
-                lanes[id(lane)] = lane
+                lanes[id(place)] = place
         self._wake_for(lanes.values())
 
-    def _return(self, task: Task, balance: Balance) -> Ending | None:
-        """A task that was sent waits again, before all that came later; why it ends, if it does."""
+    def _return(self, task: Task, balance: Balance) -> Lane | Ending:
+        """A task that was sent waits again, before all that came later: where, or why it ends."""
         task.state, task.engine, task.began = State.QUEUED, None, None
         task.settled = task.recalled = task.overtime = False
         task.expect(None)
         self._expect(task, balance)
         return self._balancer.add(task, balance, front=True)
 
-    def _place(self, task: Task, balance: Balance, ending: Ending | None) -> None:
-        if ending is not None:
-            self._results.fail(task, *ending)
-        elif len((lane := self._balancer.lane(task, balance)).tasks) == 1:
+    def _place(self, task: Task, place: Lane | Ending) -> None:
+        if isinstance(place, Ending):
+            self._results.fail(task, *place)
+        elif len(place.tasks) == 1:
             # Whom it finds before it there has not found an engine either.
-            self._wake_for([lane])
+            self._wake_for([place])
 
     def tell_dependents(self) -> None:
         """Go on with the tasks that have waited for those that have ended."""
