@@ -227,9 +227,9 @@ class Arrivals(Future[Any]):
                     unchanged.release()
 
         self._listeners.append(listener)
-        if self._waiting:
-            self._client.look_out()
         try:
+            if not finished() and end > time.monotonic():
+                self._client.look_out()
             while True:
                 if show:
                     self._live.show_new()

@@ -108,6 +108,8 @@ class AsyncResult(About, Arrivals):
         if interactive():
             # Here questions of the code that runs are answered.
             return self._listen(timeout, self.done)
+        if not self.done():
+            self._client.look_out()
         try:
             super().exception(left(deadline(timeout)))
         except CancelledError:

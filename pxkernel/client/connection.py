@@ -82,6 +82,8 @@ class Connection:
         self._unsent: list[tuple[Sequence[str], dict[str, Any]]] = []
         #: Whether a submission was sent by its caller's thread, and no result has come since.
         self._awaiting = False
+        #: Whether it was not looked for yet: who asks time and again whether a long call is done keeps no processor busy.
+        self._may_look = False
         #: Until when the I/O thread does not sleep, 0: it does.
         self._look_until = 0.0
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
@@ -200,7 +202,7 @@ class Connection:
             except Exception:
                 # The I/O thread finds out which of its calls cannot be sent.
                 return False
-            self._awaiting = True
+            self._awaiting = self._may_look = True
             handed.extend(map(self._direct.take, (parts,)))
             if not self._direct.flush():
                 self._wake()
@@ -223,7 +225,8 @@ class Connection:
 
     def look_out(self) -> None:
         """Somebody is about to wait for the answer to a call: it comes sooner if the I/O thread does not sleep."""
-        if self._awaiting and os.getpid() == self._pid:
+        if self._awaiting and self._may_look and os.getpid() == self._pid:
+            self._may_look = False
             self._look_until = time.monotonic() + LOOK
             self._wake()
 

@@ -23,7 +23,10 @@ OUTPUT_LIMIT = 1024 * 1024
 
 @dataclass(slots=True)
 class Entry:
-    """One task, from its submission until the store forgets it. Times are in seconds since the epoch, those in its record as ``protocol.times`` says."""
+    """One task, from its submission until the store forgets it.
+
+    Times are in seconds since the epoch, those in its record as ``protocol.times`` says.
+    """
 
     id: str
     client: str

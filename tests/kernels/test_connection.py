@@ -1,5 +1,6 @@
 """How calls leave a client: by the thread that makes them or by the I/O thread, whole and in order (RC-17, decision 11)."""
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -49,6 +50,16 @@ def test_waiting_keeps_no_processor_busy(one):
     used = time.process_time()
     assert one.apply_sync(time.sleep, 1.0) is None
     assert time.process_time() - used < 0.5
+
+
+def test_asking_time_and_again_keeps_no_processor_busy(one):
+    one.apply_sync(abs, -1)
+    result, polls, used = one.apply_async(time.sleep, 1.0), 0, time.process_time()
+    while not result.done():
+        with contextlib.suppress(px.TimeoutError):
+            result.get(0.001)
+        polls += 1
+    assert polls > 20 and (time.process_time() - used) / polls < 0.0005
 
 
 def test_threads_call_at_once(cluster4):
