@@ -8,8 +8,8 @@ Rule 1. The controller knows everything all the same, and a report that the mail
 client has gone, the report is long) goes the usual way. Rule 2. Nothing is overtaken: a call may be answered so if it names
 one engine (that of a balanced call may be news to its client) and nothing else of its client is under way when it is made. Many
 calls travel faster together anyway. Rule 3. Only what the controller would pass on unchanged is mailed: results that are no
-errors, of tasks without output and without a time limit. Rule 4. A client may have a result before the controller knows of it. It names such tasks in its questions (``Ask.after``),
-which the controller answers when it does.
+errors, of tasks without output and without a time limit. Rule 4. A client may have a result before the controller knows of it.
+It names such tasks in its questions (``Ask.after``), which the controller answers when it does.
 """
 
 from __future__ import annotations
