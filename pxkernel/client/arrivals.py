@@ -228,8 +228,7 @@ class Arrivals(Future[Any]):
 
         self._listeners.append(listener)
         try:
-            if not finished() and end > time.monotonic():
-                self._client.look_out()
+            self._look_out(end)
             while True:
                 if show:
                     self._live.show_new()
@@ -247,6 +246,11 @@ class Arrivals(Future[Any]):
                     self._live.release()
         finally:
             self._listeners.remove(listener)
+
+    def _look_out(self, end: float) -> None:
+        """About to wait until ``end``: the answer is looked for, unless there is nothing to wait for."""
+        if not self.done() and end > time.monotonic():
+            self._client.look_out()
 
     def _answer_prompts(self, show: bool) -> None:
         """In IPython, put to the user what the code that runs has asked; with ``show`` below what it has printed before."""

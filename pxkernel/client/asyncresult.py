@@ -108,10 +108,10 @@ class AsyncResult(About, Arrivals):
         if interactive():
             # Here questions of the code that runs are answered.
             return self._listen(timeout, self.done)
-        if not self.done():
-            self._client.look_out()
+        end = deadline(timeout)
+        self._look_out(end)
         try:
-            super().exception(left(deadline(timeout)))
+            super().exception(left(end))
         except CancelledError:
             return True
         except TimeoutError:

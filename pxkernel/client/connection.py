@@ -84,7 +84,7 @@ class Connection:
         self._awaiting = False
         #: Whether it was not looked for yet: who asks time and again whether a long call is done keeps no processor busy.
         self._may_look = False
-        #: Until when the I/O thread does not sleep, 0: it does.
+        #: Until when the I/O thread does not sleep.
         self._look_until = 0.0
         #: Bytes of results (False) and of output (True) that were received and not yet acknowledged.
         self._unacknowledged = {False: 0, True: 0}
@@ -275,9 +275,7 @@ class Connection:
 
     def _patience(self) -> float | None:
         """How many seconds to wait for something to happen; None: as long as it takes."""
-        if self._look_until and not (self._awaiting and time.monotonic() < self._look_until):
-            self._look_until = 0.0
-        return 0.0 if self._look_until else None
+        return 0.0 if self._awaiting and time.monotonic() < self._look_until else None
 
     def _send_all(self) -> None:
         """Send what is queued."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from ..protocol.times import seconds
+from ..protocol.times import duration
 from .records import Part
 
 Stamps = datetime | Iterable[datetime]
@@ -39,5 +39,4 @@ def elapsed(parts: Sequence[Part]) -> float:
 
 def serial_time(parts: Sequence[Part]) -> float:
     """Seconds that the engines worked, added up; what was never started worked for none."""
-    spans = [(seconds(part.record, "started"), seconds(part.record, "completed")) for part in parts]
-    return sum(end - start for start, end in spans if start is not None and end is not None)
+    return sum(duration(part.record) for part in parts if "completed" in part.record)

@@ -49,9 +49,23 @@ class Book:
         self.open: dict[str, Entry] = {}
         self._numbers = count(store.first_number)
         #: What a read is of, and how many bytes were announced: (task, size).
-        self.reads: dict[str, tuple[str, int]] = {}
+        self._reads: dict[str, tuple[str, int]] = {}
         #: The reads that wait for a task.
         self._waiting: dict[str, list[str]] = {}
+
+    def refuses(self, client: str | None, names: Sequence[str]) -> str | None:
+        """Why these cannot be the names of a client's new tasks or reads; None: they can.
+
+        Two tasks of one name would ruin the queue of an engine for everybody.
+        """
+        # The prefix says whose output it is: a client cannot name the tasks of another.
+        prefix = f"{client}:"
+        for name in names:
+            if client is None or not name.startswith(prefix):
+                return f"{name!r} is not a name of client {client}"
+            if name in self.open or name in self._reads:
+                return f"{name!r} is taken"
+        return "the same name twice" if len(names) > 1 and len(set(names)) < len(names) else None
 
     # -- the life of an entry -----------------------------------------------------------------------------------------
 
@@ -95,8 +109,7 @@ class Book:
         entry, amount = self.open[task], size(result)
         if entry.delivered:
             return amount
-        if entry.held:
-            self._spill.release(entry.held)
+        self._spill.release(entry.held)
         entry.result, entry.held = self._spill.take(result, amount)
         entry.result_size = amount
         entry.record, entry.received, entry.mailed = record, time.time(), mailed
@@ -117,9 +130,8 @@ class Book:
         """The client of a task has its result."""
         entry = self.open[task]
         entry.delivered = True
-        if entry.held:
-            self._spill.release(entry.held)
-            entry.held = 0
+        self._spill.release(entry.held)
+        entry.held = 0
         if entry.settled:
             self._close(entry)
 
@@ -127,7 +139,7 @@ class Book:
         """The client of a task, or of a read, has left."""
         entry = self.open.get(task)
         if entry is None:
-            self.reads.pop(task, None)
+            self._reads.pop(task, None)
             return
         if entry.record is None:
             entry.record = {"status": "aborted", "reason": "its client left before it started"}
@@ -136,9 +148,8 @@ class Book:
 
     def _close(self, entry: Entry) -> None:
         # Before the store has it: a result that is too large for the store still reaches those who wait for it.
-        if self._waiting:
-            for read in self._waiting.pop(entry.id, ()):
-                self._announce(read, entry)
+        for read in self._waiting.pop(entry.id, ()):
+            self._announce(read, entry)
         del self.open[entry.id]
         if not entry.purged:
             self._store.add(entry)
@@ -175,20 +186,20 @@ class Book:
         kept = None if task in self.open else self._store.get(task)
         if kept is None and task not in self.open:
             raise KeyError(f"No such message: {task}")
-        self.reads[read] = task, 0
+        self._reads[read] = task, 0
         if kept is None:
             self._waiting.setdefault(task, []).append(read)
         else:
             self._announce(read, kept)
 
     def _announce(self, read: str, entry: Entry) -> None:
-        if read in self.reads:
-            self.reads[read] = entry.id, entry.result_size
+        if read in self._reads:
+            self._reads[read] = entry.id, entry.result_size
             self._ready(read, entry.result_size)
 
     def take(self, read: str) -> tuple[Entry | None, int]:
         """At the delivery of a read: the entry, None if it has been forgotten meanwhile, and the bytes announced."""
-        task, announced = self.reads.pop(read)
+        task, announced = self._reads.pop(read)
         return self.get(task), announced
 
     # -- changes ------------------------------------------------------------------------------------------------------

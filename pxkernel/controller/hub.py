@@ -189,14 +189,8 @@ class Hub:
         return dependency is None or all(map(self._core.balancer.knows, dependency[0]))
 
     def _check_names(self, question: Question, names: Sequence[str]) -> None:
-        """New ones, of tasks or reads."""
-        for name in names:
-            if question.client is None or not name.startswith(question.client + ":"):
-                raise ValueError(f"{name!r} is not a name of client {question.client}")
-            if name in self._book.open or name in self._book.reads:
-                raise ValueError(f"{name!r} is taken")
-        if len(set(names)) < len(names):
-            raise ValueError("the same name twice")
+        if (why := self._book.refuses(question.client, names)) is not None:
+            raise ValueError(why)
 
     # -- forgetting ---------------------------------------------------------------------------------------------------
 

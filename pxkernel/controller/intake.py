@@ -47,13 +47,13 @@ class Intake:
             yield self.call(client, kind, options, payload, targets, *terms)
 
     def _check(self, client: str, targets: Sequence[tuple[str, int | None]]) -> None:
-        # The prefix says whose output it is: a client cannot name the tasks of another.
-        prefix, known, reads = client + ":", self._book.open, self._book.reads
-        for task, engine in targets:
-            if not task.startswith(prefix) or task in known or task in reads or type(engine) not in ENGINE_IDS:
-                raise ProtocolError(f"a call of client {client} with the task {task} for engine {engine}, which cannot be")
-        if not targets or (len(targets) > 1 and len({task for task, _ in targets}) < len(targets)):
-            raise ProtocolError(f"a call of client {client} without tasks, or with the same one twice")
+        names = [task for task, _ in targets]
+        why = self._book.refuses(client, names) if names else "it has no tasks"
+        for _, engine in targets:
+            if type(engine) not in ENGINE_IDS:
+                why = f"{engine!r} is no engine"
+        if why is not None:
+            raise ProtocolError(f"a call of client {client} that cannot be: {why}")
 
     def call(
         self,

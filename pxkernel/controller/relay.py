@@ -213,8 +213,6 @@ class Relay:
         for client, outbox in list(self._filled.items()):
             if outbox.due is None or outbox.due <= now:
                 self.flush(client)
-        if not self._filled:
-            return None
         return min((outbox.due for outbox in self._filled.values() if outbox.due is not None), default=None)
 
     def flush(self, client: str) -> None:

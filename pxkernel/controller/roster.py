@@ -63,7 +63,7 @@ class Roster:
         handle: Callable[[Event], None],
         announce: Announce,
         watch: Callable[..., None],
-        inside: Callable[[int], list[str]],
+        inside: Callable[[int], Iterable[str]],
         files: EngineFiles,
     ):
         self._front = front

@@ -80,7 +80,7 @@ class Server:
         self._remote = RemoteClients(self._to_client)
         self._roster = Roster(
             self._front, self._channels, self._launcher, self._handle, self._announce_engines, self._watch.add,
-            self._inside, EngineFiles(settings),
+            self._core.sent_to, EngineFiles(settings),
         )  # fmt: skip
         self._prompts = Prompts(self._front, self._channels, self._roster.send, self._ask_client)
         self._lifecycle = Lifecycle(self._roster, self._announce_engines, settings.environments)
@@ -375,7 +375,7 @@ class Server:
         if opened:
             self._front.send(peer, m.Ack(opened))
         self._handle(e.TasksFinished(engine, results))
-        self._rush.reported(len(results), self._core.sent_to(engine))
+        self._rush.reported(len(results), len(self._core.sent_to(engine)))
 
     def _recalled(self, peer: Peer, message: m.Recalled) -> None:
         if (engine := self._front.engine(peer)) is not None:
@@ -435,9 +435,6 @@ class Server:
             self._handle(e.Fetched(client, read, amount))
         else:
             self._book.left(read)
-
-    def _inside(self, engine: int) -> list[str]:
-        return list(self._core.engines[engine].sent) if engine in self._core.engines else []
 
     def _announce_engines(
         self, joined: Sequence[int] = (), left: Sequence[tuple[int, str]] = (), restarting: Sequence[int] = ()

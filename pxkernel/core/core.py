@@ -21,7 +21,7 @@ those above them::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from . import commands as c
 from . import events as e
@@ -110,9 +110,10 @@ class Core:
         """Whether a task has been submitted and has not ended."""
         return task in self.tasks and self.tasks[task].state is not State.DONE
 
-    def sent_to(self, engine: int) -> int:
-        """How many tasks an engine has."""
-        return len(self.engines[engine].sent) if engine in self.engines else 0
+    def sent_to(self, engine: int) -> Collection[str]:
+        """The tasks that an engine has been sent and has not ended."""
+        record = self.engines.get(engine)
+        return () if record is None else record.sent.keys()
 
     def spend(self, client: str, amount: int) -> bool:
         """Whether ``amount`` bytes of output may go to ``client`` now; if so they are counted."""

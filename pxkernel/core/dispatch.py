@@ -55,19 +55,18 @@ class Dispatch:
 
     def _enqueue(self, task: Task) -> None:
         engine = self._tables.engines.get(task.engine)  # type: ignore[arg-type]
+        if engine is not None and not engine.has_tasks and task.kind == "execute":
+            # Source code runs on any kernel.
+            task.kind = "cell"
         if engine is None:
             reason = self._tables.gone.get(task.engine, "is not part of the cluster")  # type: ignore[arg-type]
             self._results.fail(task, "died", f"engine {task.engine} {reason}")
-            return
-        if not engine.has_tasks and task.kind != "cell":
-            if task.kind != "execute":
-                why = "is no Python kernel with pxkernel.engine: it only runs cells"
-                self._results.fail(task, "died", f"engine {engine.id} {why}")
-                return
-            # Source code runs on any kernel.
-            task.kind = "cell"
-        engine.queue.add(task.client, task.id, task.kind == "control")
-        self._tables.filled[engine.id] = engine
+        elif task.kind != "cell" and not engine.has_tasks:
+            why = "is no Python kernel with pxkernel.engine: it only runs cells"
+            self._results.fail(task, "died", f"engine {engine.id} {why}")
+        else:
+            engine.queue.add(task.client, task.id, front=task.kind == "control")
+            self._tables.filled[engine.id] = engine
 
     # -- work that is sent --------------------------------------------------------------------------------------------
 
@@ -181,7 +180,7 @@ class Dispatch:
         self._expect(task, balance)
         ending = self._balancer.submit(task, balance)
         if ending is not None or not self._balancer.waits(task):
-            self._place(task, ending or self._balancer.add(task, balance))
+            self._offer(task, ending)
 
     def _expect(self, task: Task, balance: Balance) -> None:
         if balance.deadline is not None:

@@ -150,13 +150,9 @@ class Pool:
             lane.tasks.move_to_end(task.id, last=False)
         return lane
 
-    def lane(self, task: Task, balance: Balance) -> Lane:
-        """The lane of a task that is in the pool."""
-        return self.by_client[task.client].by_key[key_of(balance)]
-
     def remove(self, task: Task, balance: Balance) -> None:
         """Take out a task."""
-        lane = self.lane(task, balance)
+        lane = self.by_client[task.client].by_key[key_of(balance)]
         del lane.tasks[task.id]
         self._close_if_empty(lane)
 

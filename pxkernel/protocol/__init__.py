@@ -9,7 +9,7 @@
 - ``pack`` turns Python objects into frames and back; only clients and engines use it.
 - ``arrays``, ``arrow`` and ``reducers`` know types that the standard picklers copy, weaken or refuse.
 - ``standins`` stand for something else until they arrive; ``serialize`` is packing for programs that do it themselves.
-- ``messages`` are the frozen dataclasses that the three parties exchange.
+- ``messages`` are the named tuples that the three parties exchange; ``times`` are those in the records of results.
 - ``wire`` signs a message into frames and verifies what arrives.
 - ``stream`` carries them between processes of one machine, ``sockets`` through zmq between machines.
 - ``forks`` keeps forked processes out of all of that.

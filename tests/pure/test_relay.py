@@ -158,7 +158,7 @@ def test_a_client_is_found_to_have_gone_in_between(tmp_path):
     relay.open("c")
     book.submitted("c", "apply", {}, [b"call"], [("c:task", 0)])
     book.finished("c:task", 0, {"status": "ok", "quiet": True}, [b"result"])
-    book.reads["c:read"] = "forgotten", 10
+    book._reads["c:read"] = "forgotten", 10
     relay.deliver("c", ["c:read", "c:task"])
     assert not book.open and book.get("c:task").result == [b"result"]
 

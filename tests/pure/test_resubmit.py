@@ -53,16 +53,14 @@ class Controller:
 
     def resubmit(self, task):
         """The engine, the terms and the options of a task that is submitted again."""
-        answers = []
         again = f"c:again{len(self.submitted)}"
-        message = m.Ask(1, "resubmit", {"tasks": [[again, task]]})
-        self.questions.ask("resubmit", message.arguments, Question(message, "c", answers.append))
-        assert answers[0].error is None
+        assert self.ask("resubmit", tasks=[[again, task]]).error is None
         return self.submitted[again]
 
-
-def question(topic, pairs, answers):
-    return Question(m.Ask(1, topic, {"tasks": pairs}), "c", answers.append)
+    def ask(self, topic, **arguments):
+        answers, message = [], m.Ask(1, topic, arguments)
+        self.questions.ask(topic, arguments, Question(message, "c", answers.append))
+        return answers[0]
 
 
 @pytest.fixture
@@ -75,11 +73,11 @@ def controller(tmp_path):
 def test_a_name_that_is_taken(controller, topic, names):
     """Two tasks of one name would ruin the queue of an engine for everybody."""
     controller.submit("c:1", 1)
-    controller.book.reads["c:read"] = "c:1", 0
-    pairs, answers = [[name, "c:1"] for name in names], []
-    controller.questions.ask(topic, {"tasks" if topic == "resubmit" else "reads": pairs}, question(topic, pairs, answers))
-    assert answers[0].error["ename"] == "ValueError"
-    assert list(controller.book.open) == ["c:1"] and list(controller.book.reads) == ["c:read"]
+    controller.book._reads["c:read"] = "c:1", 0
+    pairs = [[name, "c:1"] for name in names]
+    answer = controller.ask(topic, **{"tasks" if topic == "resubmit" else "reads": pairs})
+    assert answer.error["ename"] == "ValueError"
+    assert list(controller.book.open) == ["c:1"] and list(controller.book._reads) == ["c:read"]
 
 
 def test_a_direct_task_runs_on_its_engine(controller):

@@ -123,7 +123,7 @@ def test_a_call_that_makes_no_sense_reaches_the_engine_which_says_so(server, soc
 )  # fmt: skip
 def test_a_call_that_cannot_be_is_refused_and_those_before_it_count(server, sockets, targets):
     """Another client's task, a known one, an engine that is no number, no task at all, the same twice, what is to be read."""
-    server._book.reads["c:read"] = "d:task", 0
+    server._book._reads["c:read"] = "d:task", 0
     calls = [["apply", {}, [["c:a", ENGINE]]], ["apply", {}, targets], ["apply", {}, [["c:c", ENGINE]]]]
     with pytest.raises(ProtocolError):
         server._submit(b"", m.Submit(calls, ([b"call"],) * 3))
